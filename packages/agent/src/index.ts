@@ -1,0 +1,6 @@
+/**
+ * Runs one node: wanted state, journal, reconcile loop, control socket and REST API.
+ *
+ * @packageDocumentation
+ */
+export {};

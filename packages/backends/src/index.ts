@@ -1,0 +1,6 @@
+/**
+ * Starts, watches and stops inference engines: vLLM, SGLang, llama.cpp and a simulated one.
+ *
+ * @packageDocumentation
+ */
+export {};

@@ -1,0 +1,6 @@
+/**
+ * The aim-gpu command.
+ *
+ * @packageDocumentation
+ */
+export { main } from './main.js';

@@ -1,0 +1,6 @@
+/**
+ * The public entry `@aim-gpu/core/node`.
+ *
+ * @packageDocumentation
+ */
+export {};

@@ -1,0 +1,6 @@
+/**
+ * Discovers and partitions AMD Instinct GPUs through sysfs, KFD and amd-smi.
+ *
+ * @packageDocumentation
+ */
+export {};

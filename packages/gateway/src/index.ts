@@ -1,0 +1,6 @@
+/**
+ * An OpenAI-compatible proxy that admits requests by band, tenant and SLO.
+ *
+ * @packageDocumentation
+ */
+export {};

@@ -1,0 +1,6 @@
+/**
+ * Turns a placement into launch limits, and says and checks how hard each limit is.
+ *
+ * @packageDocumentation
+ */
+export {};

@@ -1,0 +1,6 @@
+/**
+ * Names, collects and exposes the metrics of GPU sharing.
+ *
+ * @packageDocumentation
+ */
+export {};

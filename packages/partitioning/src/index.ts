@@ -1,0 +1,6 @@
+/**
+ * Plans and applies changes to how GPUs are split, with a journal and rollback.
+ *
+ * @packageDocumentation
+ */
+export {};

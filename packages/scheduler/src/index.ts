@@ -1,0 +1,6 @@
+/**
+ * Places models on partitions and shares of many GPUs, and explains why.
+ *
+ * @packageDocumentation
+ */
+export {};
