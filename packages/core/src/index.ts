@@ -29,12 +29,19 @@ export {
   type NodeName,
   nodeName,
   type PlanId,
+  planId,
   type TenantName,
   tenantName,
   type WorkloadName,
   workloadName,
 } from './ids.js';
-export type { DeviceHolder, Inventory, ObservedCard, ObservedPartition, Problem } from './inventory.js';
+export type {
+  DeviceHolder,
+  Inventory,
+  ObservedCard,
+  ObservedPartition,
+  Problem,
+} from './inventory.js';
 export {
   COMPUTE_MODES,
   type ComputeMode,
@@ -62,7 +69,14 @@ export type {
   Unplaced,
 } from './plan.js';
 export { toBytesCount, toCount, toMilliseconds, toShare } from './quantities.js';
-export { createRng, createSequentialIds, type IdSource, type Rng, systemIds, systemRng } from './random.js';
+export {
+  createRng,
+  createSequentialIds,
+  type IdSource,
+  type Rng,
+  systemIds,
+  systemRng,
+} from './random.js';
 export type {
   Endpoint,
   EndpointAddress,
@@ -88,7 +102,13 @@ export type {
   SharedDevice,
 } from './shared-device.js';
 export type { Journal, Snapshot, StateStore } from './state-store.js';
-export { type Logger, type MetricLabels, type MetricSink, silentLogger, silentMetrics } from './telemetry.js';
+export {
+  type Logger,
+  type MetricLabels,
+  type MetricSink,
+  silentLogger,
+  silentMetrics,
+} from './telemetry.js';
 export {
   type Bytes,
   bytes,
@@ -101,14 +121,14 @@ export {
   gib,
   KIB,
   MIB,
-  mib,
   type MonoMs,
+  mib,
   type Ratio,
   ratio,
 } from './units.js';
 export {
-  type Band,
   BANDS,
+  type Band,
   type EngineChoice,
   type ExpectedLoad,
   type Fleet,

@@ -1,0 +1,158 @@
+/**
+ * Ports around engine processes: the envelope an instance runs in, the engine that turns it into a command, the
+ * launcher that runs commands, and the directory through which the gateway finds what serves a model.
+ */
+import type { CallOptions } from './abort.js';
+import type { Demand } from './demand.js';
+import type { CardId, InstanceId, NodeName, WorkloadName } from './ids.js';
+import type { Share } from './plan.js';
+import type { Bytes, EpochMs } from './units.js';
+import type { Band, Workload } from './workload.js';
+
+/** Whether a limit holds against a hostile process, holds for a well-behaved one, or cannot be had on this host. */
+export type IsolationStrength = 'hard' | 'cooperative' | 'unavailable';
+
+/** One isolation measure of an envelope and how strong it is here. */
+export interface IsolationMeasure {
+  /** `visible-devices`, `device-nodes`, `memory-limit`, `cu-mask`, … */
+  readonly name: string;
+  readonly strength: IsolationStrength;
+  readonly detail: string;
+}
+
+/** What one rank of an instance may use. */
+export interface EnvelopeShare extends Share {
+  readonly partitionMemoryBytes: Bytes;
+  readonly renderMinor: number | null;
+}
+
+/** The walls around one instance: what its process sees and how much it may take. */
+export interface LaunchEnvelope {
+  readonly instance: InstanceId;
+  readonly shares: readonly EnvelopeShare[];
+  readonly env: Readonly<Record<string, string>>;
+  /** Device files the process needs, and no others. */
+  readonly deviceFiles: readonly string[];
+  /** Fraction of each partition's memory for engines that take one (vLLM, SGLang). */
+  readonly gpuMemoryUtilization: number;
+  /** KV cache bytes of each rank, for engines that take them (vLLM's --kv-cache-memory-bytes). */
+  readonly kvCacheMemoryBytes: Bytes;
+  readonly measures: readonly IsolationMeasure[];
+}
+
+/** Everything an engine needs to know to start one instance. */
+export interface InstanceSpec {
+  readonly instance: InstanceId;
+  readonly workload: Workload;
+  readonly demand: Demand;
+  readonly envelope: LaunchEnvelope;
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A command with its environment; argv[0] is the program. Never a shell string. */
+export interface LaunchCommand {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** What an engine says of itself at one moment. */
+export interface EngineSample {
+  readonly running: number;
+  readonly waiting: number;
+  /** Share of the KV cache in use, 0 to 1. */
+  readonly kvUsage: number;
+  readonly kvCapacityTokens: number | null;
+  readonly preemptionsTotal: number;
+  readonly promptTokensTotal: number;
+  readonly generationTokensTotal: number;
+}
+
+/** One kind of engine: how to start it and how to talk to it. Holds no process. */
+export interface ServingEngine {
+  readonly specVersion: 1;
+  /** `vllm`, `sglang`, `llama.cpp`, `simulated`. */
+  readonly name: string;
+  /** The command that starts an instance inside its envelope. Pure. */
+  toCommand(spec: InstanceSpec): LaunchCommand;
+  /** Whether the engine answers its health check now. Never throws for a connection error. */
+  isReady(endpoint: EndpointAddress, options?: CallOptions): Promise<boolean>;
+  /** Reads the engine's counters. Throws `ERR_ENGINE_UNREACHABLE` (unavailable). */
+  sample(endpoint: EndpointAddress, options?: CallOptions): Promise<EngineSample>;
+  /** The cause and one fix, when the engine's last words are a known failure. */
+  explainExit(
+    lastOutput: readonly string[],
+  ): { readonly message: string; readonly hint: string } | null;
+}
+
+/** Where an engine listens. */
+export interface EndpointAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** How a process ended. */
+export interface ProcessExit {
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly at: EpochMs;
+}
+
+/** A process that runs. */
+export interface RunningProcess {
+  readonly pid: number;
+  readonly exited: Promise<ProcessExit>;
+  /** The last lines it printed, oldest first, bounded. */
+  lastOutput(): readonly string[];
+  /** Asks it to stop, waits `graceMs`, then kills it and everything it started. Idempotent. */
+  stop(options: { readonly graceMs: number }): Promise<ProcessExit>;
+}
+
+/** Runs commands; processes today, containers and pods later. What it starts must not outlive it. */
+export interface Launcher {
+  readonly specVersion: 1;
+  /** Starts a command. Throws `ERR_LAUNCH_FAILED` (unavailable) when it cannot be started at all. */
+  launch(
+    command: LaunchCommand,
+    options: CallOptions & { readonly name: string; readonly logFile: string | null },
+  ): Promise<RunningProcess>;
+}
+
+/** One instance that serves a model now. */
+export interface Endpoint {
+  readonly instance: InstanceId;
+  readonly workload: WorkloadName;
+  readonly address: EndpointAddress;
+  readonly node: NodeName;
+  readonly card: CardId;
+  readonly partition: number;
+  /** `ready` takes new requests; `draining` finishes those it has. */
+  readonly state: 'ready' | 'draining';
+  readonly maxNumSeqs: number;
+  readonly kvCapacityTokens: number | null;
+}
+
+/** A model as clients may name it. */
+export interface ServedModel {
+  readonly workload: WorkloadName;
+  readonly aliases: readonly string[];
+  readonly adapters: readonly string[];
+  readonly band: Band;
+  readonly fallback: WorkloadName | null;
+  readonly maxModelLen: number;
+}
+
+/** Which endpoints serve a model now. The agent fills it, the gateway reads it. */
+export interface EndpointDirectory {
+  /** Every model that may be asked for, served now or not. */
+  models(): readonly ServedModel[];
+  /** Endpoints of a workload. */
+  endpoints(workload: WorkloadName): readonly Endpoint[];
+  /**
+   * Wakes a parked model: resolves when an endpoint is ready. Throws `ERR_MODEL_UNAVAILABLE`
+   * (unavailable, with retryAfterMs) when none will be in time.
+   */
+  request(workload: WorkloadName, options?: CallOptions): Promise<void>;
+  /** Calls back whenever models or endpoints change, until the returned function is called. */
+  subscribe(onChange: () => void): () => void;
+}

@@ -1,0 +1,146 @@
+/**
+ * Desired state: the fleet a user asks for, with every default filled in. `fleet` makes it from a file;
+ * everything else only reads it. No optional fields: an absent wish is an explicit null or empty list.
+ */
+import type { CardId, HiveId, NodeName, TenantName, WorkloadName } from './ids.js';
+import type { Bytes, Ratio } from './units.js';
+
+/** Request priority class of a model, a tenant or a request, most urgent first. */
+export type Band = 'critical' | 'interactive' | 'standard' | 'batch' | 'best_effort';
+/** Every band, most urgent first; the index is the rank. */
+export const BANDS: readonly Band[] = [
+  'critical',
+  'interactive',
+  'standard',
+  'batch',
+  'best_effort',
+];
+
+/** What a workload does. */
+export type WorkloadKind = 'inference' | 'guardrail' | 'finetune';
+/** Planner preset. */
+export type Objective = 'pack' | 'spread' | 'latency' | 'stable';
+
+/** Latency targets; null where none is set. */
+export interface Slo {
+  readonly ttftMs: number | null;
+  readonly tpotMs: number | null;
+  readonly e2eMs: number | null;
+  /** Share of requests that must meet the targets. */
+  readonly objective: Ratio;
+}
+
+/** What traffic is expected. */
+export interface ExpectedLoad {
+  readonly requestsPerSecond: number;
+  readonly promptTokens: number;
+  readonly outputTokens: number;
+}
+
+/** Which engine runs a workload. */
+export interface EngineChoice {
+  /** `auto`, `vllm`, `sglang`, `llama.cpp`, `simulated`. */
+  readonly name: string;
+  readonly version: string | null;
+  /** Long flag without dashes → value; null is a bare flag. */
+  readonly args: Readonly<Record<string, unknown>>;
+}
+
+/** Where a workload may, should or must run. */
+export interface PlacementWish {
+  /** A partition of its own. */
+  readonly exclusive: boolean;
+  readonly products: readonly string[];
+  readonly nodes: readonly NodeName[];
+  readonly near: readonly WorkloadName[];
+  readonly apart: readonly WorkloadName[];
+  readonly pin: {
+    readonly node: NodeName;
+    readonly card: CardId;
+    readonly partition: number | null;
+  } | null;
+  readonly minShareBytes: Bytes | null;
+}
+
+/** What the user wants to run: one model with its precision, context, concurrency, replicas, SLO and band. */
+export interface Workload {
+  readonly name: WorkloadName;
+  readonly aliases: readonly string[];
+  /** Catalogue id, or absolute path of a config.json or model directory. */
+  readonly source: string;
+  readonly kind: WorkloadKind;
+  /** `auto`, `bf16`, `fp16`, `fp32`. */
+  readonly dtype: string;
+  /** `auto`, `none`, `fp8`, `int8`, `awq`, `gptq`, `mxfp4`, `nvfp4`, `gguf:<type>`, … */
+  readonly quantization: string;
+  readonly kvCacheDtype: string;
+  /** Tokens of one sequence, prompt and answer; null means the smaller of the model's own limit and 32768. */
+  readonly maxModelLen: number | null;
+  readonly concurrency: number;
+  readonly expectedFill: Ratio;
+  readonly load: ExpectedLoad | null;
+  readonly replicas: { readonly min: number; readonly max: number; readonly idleMs: number | null };
+  readonly band: Band;
+  readonly slo: Slo;
+  readonly engine: EngineChoice;
+  readonly parallel: { readonly tensor: number; readonly pipeline: number };
+  readonly fallback: WorkloadName | null;
+  readonly adapters: readonly { readonly name: string; readonly path: string }[];
+  readonly placement: PlacementWish;
+}
+
+/** Where a tenant's key comes from; the key itself never enters the fleet. */
+export type KeySource =
+  | { readonly kind: 'env'; readonly name: string }
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'sha256'; readonly digest: string };
+
+/** Limits of a tenant; null is unlimited. */
+export interface TenantLimits {
+  readonly requestsPerMinute: number | null;
+  readonly inputTokensPerMinute: number | null;
+  readonly outputTokensPerMinute: number | null;
+  readonly concurrent: number | null;
+}
+
+/** Who pays for a request. */
+export interface Tenant {
+  readonly name: TenantName;
+  readonly keys: readonly KeySource[];
+  readonly weight: number;
+  readonly bands: readonly Band[];
+  readonly limits: TenantLimits;
+}
+
+/** What the planner may do and must keep. */
+export interface Policy {
+  readonly objective: Objective;
+  readonly repartition: { readonly allow: boolean; readonly maxDowntimeMs: number };
+  /** Of each partition, never handed out. */
+  readonly memoryReserve: Ratio;
+  /** Most that co-tenants of a partition may cost a critical or interactive model, as a ratio of its TPOT alone. */
+  readonly slowdown: Ratio;
+}
+
+/** One card of a simulated node. */
+export interface SimulatedCard {
+  readonly id: CardId;
+  readonly product: string;
+  readonly hive: HiveId;
+}
+
+/** A node of the fleet. Cards are listed for simulated nodes only; a real driver discovers them. */
+export interface FleetNode {
+  readonly name: NodeName;
+  readonly driver: 'simulated' | 'rocm';
+  readonly cards: readonly SimulatedCard[];
+}
+
+/** The whole desired state. */
+export interface Fleet {
+  readonly name: string;
+  readonly nodes: readonly FleetNode[];
+  readonly models: readonly Workload[];
+  readonly tenants: readonly Tenant[];
+  readonly policy: Policy;
+}
