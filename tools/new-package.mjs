@@ -242,7 +242,7 @@ const conditions = ['${SOURCE_CONDITION}'];
 export default defineProject({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
-  test: { name: '${name}', include: ['test/**/*.test.ts'] },
+  test: { name: '${name}', include: ['test/**/*.test.ts'], testTimeout: 20_000 },
 });
 `,
 );

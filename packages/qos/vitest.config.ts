@@ -6,5 +6,5 @@ const conditions = ['@aim-gpu/source'];
 export default defineProject({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
-  test: { name: 'qos', include: ['test/**/*.test.ts'] },
+  test: { name: 'qos', include: ['test/**/*.test.ts'], testTimeout: 20_000 },
 });
