@@ -3,4 +3,4 @@
  *
  * @packageDocumentation
  */
-export {};
+export { createProcessLauncher, type ProcessLauncherOptions } from './launcher/process-launcher.js';
