@@ -1,6 +1,6 @@
 /**
- * The public entry `@aim-gpu/core/node`.
+ * Adapters of core's ports to the host: state on disk, a shared device over a unix socket.
  *
  * @packageDocumentation
  */
-export {};
+export { createFileStateStore, type FileStateStoreOptions } from './file-state-store.js';

@@ -4,6 +4,7 @@
  */
 import type { CallOptions } from '../abort.js';
 import { AimError } from '../errors.js';
+import { toJsonText } from '../internal/json-text.js';
 import { toStateName } from '../internal/state-name.js';
 import { createLease, type Lease } from '../lease.js';
 import type { Journal, Snapshot, StateStore } from '../state-store.js';
@@ -31,7 +32,7 @@ export function createMemoryStateStore(): StateStore {
           return text === undefined ? null : (JSON.parse(text) as T);
         },
         write: async (value) => {
-          snapshots.set(name, toText(value));
+          snapshots.set(name, toJsonText(value));
         },
       };
     },
@@ -39,26 +40,15 @@ export function createMemoryStateStore(): StateStore {
       toStateName(name);
       return {
         append: async (record) => {
-          journals.set(name, [...(journals.get(name) ?? []), toText(record)]);
+          journals.set(name, [...(journals.get(name) ?? []), toJsonText(record)]);
         },
         read: async () => (journals.get(name) ?? []).map((text) => JSON.parse(text) as T),
         compact: async (records) => {
-          journals.set(name, records.map(toText));
+          journals.set(name, records.map(toJsonText));
         },
       };
     },
   };
-}
-
-function toText(value: unknown): string {
-  // JSON.stringify answers undefined for what has no JSON form, which its type does not say.
-  const text: string | undefined = JSON.stringify(value);
-  if (text !== undefined) return text;
-  throw new AimError({
-    code: 'ERR_INVARIANT',
-    kind: 'internal',
-    message: `a ${typeof value} has no JSON form and cannot be kept`,
-  });
 }
 
 function lockedError(name: string): AimError {
