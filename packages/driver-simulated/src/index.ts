@@ -3,4 +3,13 @@
  *
  * @packageDocumentation
  */
-export {};
+export {
+  createSimulatedDriver,
+  type SimulatedDriver,
+  type SimulatedDriverOptions,
+} from './driver.js';
+export type { FaultableCall, FaultControl, FaultEffect, FaultRule } from './faults.js';
+export { type KernelVariant, NEWEST_KERNEL } from './kernel.js';
+export { readSimulatedNodes } from './machine-store.js';
+export { hostProcesses, type ProcessTable } from './process-table.js';
+export type { SimulatedTiming } from './timing.js';

@@ -3,4 +3,12 @@
  *
  * @packageDocumentation
  */
-export {};
+export {
+  type DurationRange,
+  expectedSwitchMs,
+  HARDWARE_TIMING,
+  SHORT_TIMING,
+  type StepKind,
+  type SwitchTiming,
+  toSwitchTiming,
+} from './switch-timing.js';

@@ -1,0 +1,169 @@
+/**
+ * Changes of the simulated machine: each takes the state and gives the next one, or the machine's refusal. Pure; the
+ * order of checks is the kernel's (text, sameness, rules, then holders). What a fault does to a change is decided here.
+ */
+import type { AimError, CardId, ComputeMode, DeviceHolder, MemoryMode } from '@aim-gpu/core';
+import type { FaultEffect } from './faults.js';
+import {
+  type KernelVariant,
+  loadedComputeMode,
+  type MachineRefusal,
+  refuseComputeMode,
+  refuseMemoryMode,
+} from './kernel.js';
+import {
+  type CardState,
+  type ChangeWindow,
+  createMachine,
+  holdersOf,
+  type MachineState,
+  phaseOf,
+  productOf,
+} from './machine.js';
+import { deviceBusy, machineRefused, unknownCard } from './refusals.js';
+
+/** What a change came to: the next state, and the window to wait for where it takes time. */
+export type Outcome =
+  | { readonly ok: true; readonly state: MachineState; readonly window: ChangeWindow | null }
+  | { readonly ok: false; readonly error: AimError };
+
+/** What every change is given. */
+export interface ChangeContext {
+  readonly state: MachineState;
+  readonly nowMs: number;
+  readonly kernel: KernelVariant;
+  readonly fault: FaultEffect | null;
+  /** Draws how long it takes; `takesMs` replaces the drawn duration. */
+  readonly draw: (takesMs?: number) => ChangeWindow;
+}
+
+/** Asks for another compute mode of one card. */
+export function switchCompute(context: ChangeContext, id: CardId, to: ComputeMode): Outcome {
+  const { state, kernel, fault } = context;
+  const card = state.cards.find((entry) => entry.id === id);
+  if (card === undefined) return { ok: false, error: unknownCard(id, idsOf(state)) };
+  const what = `switching card ${id} to ${to}`;
+  const injected = refusedByFault(what, fault);
+  if (injected !== null) return injected;
+  if (isChanging(context, card)) {
+    return refuse(what, { errno: 'EBUSY', text: 'device is in reset' });
+  }
+  if (to === card.compute) return { ok: true, state, window: null };
+  const refusal = refuseComputeMode(productOf(card), kernel, to, card.memory);
+  if (refusal !== null) return refuse(what, refusal);
+  const holders = toHolders(state, kernel.busyScope === 'card' ? id : null);
+  if (holders.length > 0) {
+    const text = 'write error: Device or resource busy';
+    return { ok: false, error: deviceBusy({ what: `card ${id}`, text, holders }) };
+  }
+  const window = context.draw(fault?.kind === 'hang' ? fault.ms : undefined);
+  const reached = changesNothing(fault) ? card.compute : to;
+  const cards = replaceCard(state, { ...card, switching: { ...window, to: reached } });
+  return { ok: true, state: { ...state, revision: state.revision + 1, cards }, window };
+}
+
+/**
+ * Asks for a memory mode of a card's hive; kept until the next reload. Asking for the current mode is skipped by the
+ * kernel and does not take back what was asked for before.
+ */
+export function stageMemory(context: ChangeContext, id: CardId, to: MemoryMode): Outcome {
+  const { state, kernel, fault } = context;
+  const card = state.cards.find((entry) => entry.id === id);
+  if (card === undefined) return { ok: false, error: unknownCard(id, idsOf(state)) };
+  const what = `asking for ${to} of hive ${card.hive}`;
+  const injected = refusedByFault(what, fault);
+  if (injected !== null) return injected;
+  if (isChanging(context, card)) {
+    return refuse(what, { errno: 'EBUSY', text: 'device is in reset' });
+  }
+  const refusal = refuseMemoryMode(productOf(card), kernel, to);
+  if (refusal !== null) return refuse(what, refusal);
+  if (to === card.memory || changesNothing(fault)) return { ok: true, state, window: null };
+  const cards = state.cards.map((entry) =>
+    entry.hive === card.hive ? { ...entry, staged: to } : entry,
+  );
+  return { ok: true, state: { ...state, revision: state.revision + 1, cards }, window: null };
+}
+
+/** Unloads and loads the driver of the node: staged memory modes are applied, every compute mode starts anew. */
+export function reloadDriver(context: ChangeContext): Outcome {
+  const { state, kernel, fault } = context;
+  const what = 'reloading the GPU driver';
+  const injected = refusedByFault(what, fault);
+  if (injected !== null) return injected;
+  const text = 'modprobe: FATAL: Module amdgpu is in use.';
+  if (state.reloading !== null || state.cards.some((card) => isChanging(context, card))) {
+    return refuse(what, { errno: 'EBUSY', text });
+  }
+  const holders = toHolders(state, null);
+  if (holders.length > 0) {
+    return { ok: false, error: deviceBusy({ what: 'the GPU driver', text, holders }) };
+  }
+  const window = context.draw(fault?.kind === 'hang' ? fault.ms : undefined);
+  const after = state.cards.map((card) => {
+    const memory = reachedMemory(state, card, fault);
+    return { id: card.id, memory, compute: loadedComputeMode(productOf(card), kernel, memory) };
+  });
+  const reloading = { ...window, after };
+  return { ok: true, state: { ...state, revision: state.revision + 1, reloading }, window };
+}
+
+/** Cuts the power: what was staged, switched or running is lost, every card starts in its initial layout. */
+export function reboot(state: MachineState): MachineState {
+  return { ...createMachine(state.cards, state.revision + 1), nextKey: state.nextKey };
+}
+
+/** Processes in the driver port's form. */
+export function toHolders(state: MachineState, card: CardId | null): readonly DeviceHolder[] {
+  return holdersOf(state, card).map((entry) => ({
+    pid: entry.pid,
+    command: entry.command,
+    user: null,
+    device: `${entry.card}/${entry.partition}`,
+  }));
+}
+
+function reachedMemory(
+  state: MachineState,
+  card: CardState,
+  fault: FaultEffect | null,
+): MemoryMode {
+  if (card.staged === null || changesNothing(fault)) return card.memory;
+  if (fault?.kind !== 'half') return card.staged;
+  const hive = state.cards.filter((entry) => entry.hive === card.hive);
+  return hive.indexOf(card) < Math.ceil(hive.length / 2) ? card.staged : card.memory;
+}
+
+function changesNothing(fault: FaultEffect | null): boolean {
+  return fault?.kind === 'no-change' || (fault?.kind === 'hang' && !fault.applies);
+}
+
+function isChanging(context: ChangeContext, card: CardState): boolean {
+  const window = card.switching ?? context.state.reloading;
+  return window !== null && phaseOf(window, context.nowMs) !== 'done';
+}
+
+function refusedByFault(what: string, fault: FaultEffect | null): Outcome | null {
+  switch (fault?.kind) {
+    case 'busy':
+      return refuse(what, { errno: 'EBUSY', text: 'write error: Device or resource busy' });
+    case 'io':
+      return refuse(what, { errno: 'EIO', text: 'write error: Input/output error' });
+    case 'permission':
+      return refuse(what, { errno: 'EPERM', text: 'write error: Operation not permitted' });
+    default:
+      return null;
+  }
+}
+
+function refuse(what: string, refusal: MachineRefusal): Outcome {
+  return { ok: false, error: machineRefused(what, refusal) };
+}
+
+function replaceCard(state: MachineState, card: CardState): readonly CardState[] {
+  return state.cards.map((entry) => (entry.id === card.id ? card : entry));
+}
+
+function idsOf(state: MachineState): readonly CardId[] {
+  return state.cards.map((card) => card.id);
+}
