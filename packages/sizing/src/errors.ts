@@ -5,7 +5,13 @@
 import { AimError } from '@aim-gpu/core';
 
 /** A config, flag or file says something that cannot be. */
-export function invalidConfig(source: string, path: string, problem: string, fix: string, cause?: unknown): AimError {
+export function invalidConfig(
+  source: string,
+  path: string,
+  problem: string,
+  fix: string,
+  cause?: unknown,
+): AimError {
   const where = path === '' ? source : `${source}: ${path}`;
   return new AimError({
     code: 'ERR_CONFIG_INVALID',

@@ -1,6 +1,58 @@
 /**
- * Works out how many bytes a model needs: weights, KV cache, activation and overhead.
- *
+ * Works out how many bytes a model needs: weights, KV cache, activation and overhead, and what fits where.
  * @packageDocumentation
  */
-export {};
+export { knownFamilies } from './architecture/families.js';
+export {
+  compareVersions,
+  type EngineName,
+  type EngineProfile,
+  type EngineVersion,
+  engineProfile,
+  engineProfiles,
+  parseEngineVersion,
+} from './engine-profiles.js';
+export type { KvCacheType } from './kv-cache.js';
+export type {
+  AttentionMixer,
+  Block,
+  Component,
+  CompressedMixer,
+  DeltaMixer,
+  DenseFeedForward,
+  ExpertFeedForward,
+  FeedForward,
+  FloatType,
+  LatentMixer,
+  Mamba1Mixer,
+  Mamba2Mixer,
+  Mixer,
+  ModelConfig,
+  ModuleRule,
+  MultiTokenPrediction,
+  NoMixer,
+  QuantizationMethod,
+  QuantizationPlan,
+  QuantizationScheme,
+  RotaryTable,
+  Split,
+  Tensor,
+  VisionTower,
+} from './model-config.js';
+export {
+  createModelLibrary,
+  loadModelSource,
+  type ModelLibrary,
+  type ModelLibraryOptions,
+} from './model-files.js';
+export type { Parallel } from './parallel.js';
+export { countParameters, type ParameterCount } from './parameters.js';
+export { type ParseConfigOptions, parseModelConfig } from './parse-config.js';
+export { type KvSizing, type RankMemory, type Sizing, sizeModel } from './size-model.js';
+export type { SizeOptions } from './size-options.js';
+export {
+  DEFAULT_MAX_MODEL_LEN,
+  type SizeWorkloadOptions,
+  sizeWorkload,
+  stepDemand,
+} from './size-workload.js';

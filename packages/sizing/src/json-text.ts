@@ -43,7 +43,9 @@ export function parseJsonText(text: string, source: string): unknown {
     throw invalidConfig(
       source,
       '',
-      body.trim() === '' ? 'the file is empty' : `not JSON: ${first instanceof Error ? first.message : String(first)}`,
+      body.trim() === ''
+        ? 'the file is empty'
+        : `not JSON: ${first instanceof Error ? first.message : String(first)}`,
       "give the model's own config.json, as published beside its weights",
       first,
     );

@@ -38,19 +38,22 @@ export interface QuantizationScheme {
   readonly bits: number;
 }
 
-/**
- * Which modules are quantized and how.
- * Names are written without the layer number: `self_attn`, `mlp.experts`, `lm_head`.
- */
+/** Which modules a rule of a quantization plan names. */
+export interface ModuleRule {
+  /** Tested against a module path without its layer number, for example `self_attn.q_proj`. */
+  readonly pattern: RegExp;
+  /** Layers the rule holds for; `null` for all. */
+  readonly layers: ReadonlySet<number> | null;
+}
+
+/** Which modules are quantized and how. */
 export interface QuantizationPlan {
-  /** The scheme of every linear layer no rule names. */
+  /** The scheme of every linear layer that no rule names. */
   readonly base: QuantizationScheme;
-  /** Module suffixes that stay in the float type; `layers` is `null` when it holds for every layer. */
-  readonly excluded: ReadonlyMap<string, ReadonlySet<number> | null>;
-  /** Module suffixes with a scheme of their own (mixed precision checkpoints). */
-  readonly overrides: ReadonlyMap<string, QuantizationScheme>;
-  /** True when a linear layer absent from `overrides` stays in the float type. */
-  readonly onlyOverrides: boolean;
+  /** Modules that stay in the float type. */
+  readonly excluded: readonly ModuleRule[];
+  /** Modules with a scheme of their own (mixed precision checkpoints). */
+  readonly overrides: readonly (ModuleRule & { readonly scheme: QuantizationScheme })[];
   /** KV cache type that the checkpoint asks for. */
   readonly kvCache: 'fp8' | 'nvfp4' | null;
   /** What the config calls the method, for messages. */
@@ -202,31 +205,75 @@ export interface FeedForward {
   readonly shared: (DenseFeedForward & { readonly outputGate: boolean }) | null;
 }
 
+/** What a parameter belongs to; the keys of `countParameters`' split. */
+export type Component =
+  | 'embedding'
+  | 'head'
+  | 'attention'
+  | 'stateMixer'
+  | 'feedForward'
+  | 'experts'
+  | 'sharedExperts'
+  | 'router'
+  | 'norms'
+  | 'vision'
+  | 'prediction';
+
+/**
+ * How tensor parallelism divides a tensor: by output rows, by input columns, by vocabulary rows (padded), within each
+ * expert of a stack (or by whole experts under expert parallelism), or not at all.
+ */
+export type Split =
+  | 'rows'
+  | 'columns'
+  | 'vocabulary'
+  | 'expertRows'
+  | 'expertColumns'
+  | 'replicated';
+
+/** One fused tensor as an engine allocates it. */
+export interface Tensor {
+  readonly component: Component;
+  /** Module path inside the layer (or the model), without the layer number. */
+  readonly module: string;
+  readonly rows: number;
+  readonly columns: number;
+  /** Matrices of this shape in one allocation: 1, or the number of experts. */
+  readonly stack: number;
+  readonly split: Split;
+  /** Rows that belong to KV heads: a rank keeps at least one head of them. */
+  readonly kvRows: { readonly heads: number; readonly perHead: number } | null;
+  /** Linear weights may be quantized; everything else keeps the float type. */
+  readonly linear: boolean;
+  /** Kept in fp32 whatever the model's type is. */
+  readonly wide: boolean;
+}
+
 /** One kind of layer; `ModelConfig.layers` says which layer is of which kind. */
 export interface Block {
   readonly mixer: Mixer;
   readonly feedForward: FeedForward;
-  /** Parameters of the block's own norms and scalars. */
-  readonly normParameters: number;
-  /** Small replicated extras (hyper-connections), in parameters. */
-  readonly extraParameters: number;
+  /** Every tensor of the block, fused as engines fuse them. */
+  readonly tensors: readonly Tensor[];
 }
 
-/** Image encoder with its projector, already counted. */
+/** Image encoder with its projector. */
 export interface VisionTower {
   readonly parameters: number;
-  /** Largest matrices, so that allocator rounding can be applied: [rows, cols, copies]. */
-  readonly matrices: readonly (readonly [rows: number, cols: number, copies: number])[];
   readonly layers: number;
   readonly hidden: number;
-  readonly label: string;
+  /** The tensors of one encoder layer, and of everything around the layers. */
+  readonly layerTensors: readonly Tensor[];
+  readonly otherTensors: readonly Tensor[];
 }
 
 /** Multi-token-prediction layers stored with the checkpoint and loaded only for speculative decoding. */
 export interface MultiTokenPrediction {
-  readonly blocks: readonly Block[];
-  /** Parameters outside the blocks: projections, norms, embeddings of their own. */
-  readonly extraParameters: number;
+  readonly layers: number;
+  /** Every tensor of one prediction layer. */
+  readonly tensors: readonly Tensor[];
+  /** The blocks of one prediction layer, for their KV cache. */
+  readonly mixers: readonly Mixer[];
 }
 
 /** One rotary table that the engine keeps on the device. */
@@ -246,13 +293,13 @@ export interface ModelConfig {
   readonly tied: boolean;
   /** Output projection has a bias. */
   readonly headBias: boolean;
-  readonly maxPositions: number | null;
+  readonly maxPositionEmbeddings: number | null;
   readonly dtype: FloatType;
   readonly blocks: readonly Block[];
   /** Index into `blocks` for each layer, in order. */
   readonly layers: readonly number[];
-  /** Parameters of the norm before the output projection and other once-only vectors. */
-  readonly finalNormParameters: number;
+  /** Tensors outside the layers: embedding, output projection, last norm. */
+  readonly outerTensors: readonly Tensor[];
   readonly vision: VisionTower | null;
   readonly mtp: MultiTokenPrediction | null;
   readonly rotary: readonly RotaryTable[];
