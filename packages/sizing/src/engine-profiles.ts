@@ -37,6 +37,8 @@ export interface EngineProfile {
   /** Tokens per step by default, on cards of 70 GiB and more, and on smaller ones. */
   readonly batchTokens: readonly [large: number, small: number];
   readonly sequences: readonly [large: number, small: number];
+  /** ROCm logs read this much more weight memory where the release measured device memory, not allocations. */
+  readonly rocmWeightsExtraBytes: number;
   /** Where the row comes from. */
   readonly source: string;
 }
@@ -57,6 +59,7 @@ const V1: EngineProfile = {
   stateBlocks: 1,
   batchTokens: [8192, 2048],
   sequences: [1024, 256],
+  rocmWeightsExtraBytes: 0.2 * GIB,
   source: 'vLLM v1/worker, arg_utils; 7 H100 rows of v0.11',
 };
 const V1_12: EngineProfile = {
@@ -76,6 +79,7 @@ const V1_18: EngineProfile = {
   from: '0.18.0',
   nonTorchBytes: [0.25 * GIB, 2.07 * GIB, 2.17 * GIB],
   groupRatio: 1.5,
+  rocmWeightsExtraBytes: 0,
   source: '53 H100 rows of v0.19',
 };
 const V1_21: EngineProfile = {
@@ -185,11 +189,19 @@ export function parseEngineVersion(text: string): EngineVersion {
   return { name: wanted, version: version && version !== '' ? version : DEFAULT_VERSIONS[wanted] };
 }
 
-/** The rules of an engine release: the newest row that is not newer than it. */
+/**
+ * The rules of an engine release: the newest row that is not newer than it. A version ending in `-v0` is vLLM run
+ * with its old engine (`VLLM_USE_V1=0`).
+ */
 export function engineProfile(engine: EngineVersion): EngineProfile {
+  const old = engine.version.endsWith('-v0');
   let best: EngineProfile | undefined;
   for (const row of PROFILES)
-    if (row.engine === engine.name && compareVersions(row.from, engine.version) <= 0) best = row;
+    if (
+      row.engine === engine.name &&
+      compareVersions(row.from, old ? '0.0.0' : engine.version) <= 0
+    )
+      best = row;
   return best ?? V1;
 }
 

@@ -12,6 +12,18 @@ export {
   engineProfiles,
   parseEngineVersion,
 } from './engine-profiles.js';
+export {
+  type Fit,
+  type FitOptions,
+  type FitProductOptions,
+  type FitReason,
+  fitModel,
+  fitProduct,
+  type LayoutFit,
+  type ProductFit,
+  smallestLayout,
+} from './fit-model.js';
+export { fitShared, type SharedFit, type SharedStart, type SharedTenant } from './fit-shared.js';
 export type { KvCacheType } from './kv-cache.js';
 export type {
   AttentionMixer,

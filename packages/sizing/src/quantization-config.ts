@@ -10,7 +10,7 @@ import type {
   QuantizationScheme,
 } from './model-config.js';
 import type { RawGroupWeights, RawQuantization } from './quantization-schema.js';
-import { GGUF_BITS, ggufBits, quantizationScheme, UNQUANTIZED } from './quantization-schemes.js';
+import { ggufBits, quantizationScheme, UNQUANTIZED } from './quantization-schemes.js';
 
 /** A plan, and what had to be assumed to make it. */
 export interface QuantizationReading {
@@ -214,21 +214,28 @@ const RUNTIME_EXCLUDED: readonly ModuleRule[] = rulesOf([
   'vision',
 ]);
 
-const RUNTIME: ReadonlyMap<string, QuantizationScheme | null> = new Map<
+function runtimePlan(
+  label: string,
+  scheme: QuantizationScheme,
+): readonly [string, QuantizationPlan] {
+  return [label, { base: scheme, excluded: RUNTIME_EXCLUDED, overrides: [], kvCache: null, label }];
+}
+
+const RUNTIME: ReadonlyMap<string, QuantizationPlan | null> = new Map<
   string,
-  QuantizationScheme | null
+  QuantizationPlan | null
 >([
   ['none', null],
-  ['fp8', quantizationScheme('fp8')],
-  ['fp8-block', quantizationScheme('fp8-block', { groupSize: 16_384 })],
-  ['int8', quantizationScheme('int8')],
-  ['w8a8', quantizationScheme('int8')],
-  ['int4', quantizationScheme('int4', { groupSize: 128 })],
-  ['gptq', quantizationScheme('gptq', { groupSize: 128 })],
-  ['awq', quantizationScheme('awq', { groupSize: 128, symmetric: false })],
-  ['mxfp4', quantizationScheme('mxfp4', { groupSize: 32 })],
-  ['nvfp4', quantizationScheme('nvfp4', { groupSize: 16 })],
-  ['bitsandbytes', quantizationScheme('bnb-nf4', { groupSize: 64 })],
+  runtimePlan('fp8', quantizationScheme('fp8')),
+  runtimePlan('fp8-block', quantizationScheme('fp8-block', { groupSize: 16_384 })),
+  runtimePlan('int8', quantizationScheme('int8')),
+  runtimePlan('w8a8', quantizationScheme('int8')),
+  runtimePlan('int4', quantizationScheme('int4', { groupSize: 128 })),
+  runtimePlan('gptq', quantizationScheme('gptq', { groupSize: 128 })),
+  runtimePlan('awq', quantizationScheme('awq', { groupSize: 128, symmetric: false })),
+  runtimePlan('mxfp4', quantizationScheme('mxfp4', { groupSize: 32 })),
+  runtimePlan('nvfp4', quantizationScheme('nvfp4', { groupSize: 16 })),
+  runtimePlan('bitsandbytes', quantizationScheme('bnb-nf4', { groupSize: 64 })),
 ]);
 
 /** Names `planNamedQuantization` takes, `gguf:<type>` aside. */
@@ -256,25 +263,18 @@ export function planNamedQuantization(
     const label = `gguf:${type}` as const;
     return { base: quantizationScheme(label), excluded: [], overrides: [], kvCache: null, label };
   }
-  const scheme = RUNTIME.get(wanted);
-  if (scheme === undefined) return undefined;
-  if (scheme === null) return null;
-  if (own !== null) {
-    const methods = [own.base.method, ...own.overrides.map((rule) => rule.scheme.method)];
-    if (
-      methods.some(
-        (method) =>
-          method === scheme.method ||
-          (method === 'fp8-block' && scheme.method === 'fp8') ||
-          (method === 'int4' && (scheme.method === 'awq' || scheme.method === 'gptq')),
-      )
-    )
-      return own;
-  }
-  return { base: scheme, excluded: RUNTIME_EXCLUDED, overrides: [], kvCache: null, label: wanted };
+  const plan = RUNTIME.get(wanted);
+  if (plan === undefined || plan === null || own === null) return plan;
+  return isSameMethod(own, plan.base.method) ? own : plan;
 }
 
-/** GGUF tensor types this package knows, for messages. */
-export function ggufTypes(): readonly string[] {
-  return [...GGUF_BITS.keys()];
+/** Whether a checkpoint already is what a name asks for; int4 checkpoints go by several names. */
+function isSameMethod(own: QuantizationPlan, wanted: QuantizationMethod): boolean {
+  const methods = [own.base.method, ...own.overrides.map((rule) => rule.scheme.method)];
+  return methods.some(
+    (method) =>
+      method === wanted ||
+      (method === 'fp8-block' && wanted === 'fp8') ||
+      (method === 'int4' && (wanted === 'awq' || wanted === 'gptq')),
+  );
 }

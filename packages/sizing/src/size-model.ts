@@ -111,7 +111,12 @@ function sizeStage(config: ModelConfig, range: LayerRange, options: ResolvedOpti
   const lora = loraBytes(config, range, options);
   const shared = { maxNumSeqs, maxNumBatchedTokens, speculativeTokens };
   const memory = {
-    weightsBytes: Math.ceil(weights.totalBytes + draftWeights(options, range) + lora),
+    weightsBytes: Math.ceil(
+      weights.totalBytes +
+        draftWeights(options, range) +
+        lora +
+        (platform === 'rocm' ? profile.rocmWeightsExtraBytes : 0),
+    ),
     activationBytes: activationBytes(config, range, {
       dtype: options.dtype,
       parallel,

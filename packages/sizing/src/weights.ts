@@ -91,16 +91,34 @@ function matching<T extends ModuleRule>(rules: readonly T[], names: readonly str
   );
 }
 
+const PLAIN: Assignment = { scheme: UNQUANTIZED, except: null };
+
+/** Matching module names is most of the work of a sizing, and plans and tensors never change: remembered per plan. */
+const assigned = new WeakMap<QuantizationPlan, WeakMap<Tensor, Assignment>>();
+
 function assign(tensor: Tensor, plan: QuantizationPlan | null): Assignment {
-  if (plan === null || !tensor.linear) return { scheme: UNQUANTIZED, except: null };
+  if (plan === null || !tensor.linear) return PLAIN;
+  let known = assigned.get(plan);
+  if (known === undefined) {
+    known = new WeakMap();
+    assigned.set(plan, known);
+  }
+  const before = known.get(tensor);
+  if (before !== undefined) return before;
+  const made = match(tensor, plan);
+  known.set(tensor, made);
+  return made;
+}
+
+function match(tensor: Tensor, plan: QuantizationPlan): Assignment {
   const gguf = plan.base.method.startsWith('gguf:');
   const embedding = tensor.component === 'embedding' || tensor.component === 'vision';
-  if (embedding && !gguf) return { scheme: UNQUANTIZED, except: null };
+  if (embedding && !gguf) return PLAIN;
   const names = ALIASES.get(tensor.module) ?? [tensor.module];
   // Named as such or as part of a layer kind: the head only where a rule names it.
   const override = matching(plan.overrides, names)[0];
   if (override !== undefined) return { scheme: override.scheme, except: null };
-  if (tensor.component === 'head' && !gguf) return { scheme: UNQUANTIZED, except: null };
+  if (tensor.component === 'head' && !gguf) return PLAIN;
   const excluded = matching(plan.excluded, names);
   if (excluded.some((rule) => rule.layers === null)) return { scheme: plan.base, except: 'all' };
   const layers = new Set<number>(excluded.flatMap((rule) => [...(rule.layers ?? [])]));
