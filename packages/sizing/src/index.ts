@@ -3,6 +3,18 @@
  * @packageDocumentation
  */
 export { knownFamilies } from './architecture/families.js';
+export { calibrate } from './calibrate.js';
+export {
+  type Calibration,
+  type CalibrationRow,
+  type Corrections,
+  parseCalibration,
+} from './calibration-file.js';
+export {
+  type CheckpointFacts,
+  type StoredTensor,
+  summariseCheckpoint,
+} from './checkpoint.js';
 export {
   compareVersions,
   type EngineName,
@@ -12,6 +24,7 @@ export {
   engineProfiles,
   parseEngineVersion,
 } from './engine-profiles.js';
+export { type ExplanationRow, explainSizing, type SizingExplanation } from './explain-sizing.js';
 export {
   type Fit,
   type FitOptions,
@@ -24,6 +37,12 @@ export {
   smallestLayout,
 } from './fit-model.js';
 export { fitShared, type SharedFit, type SharedStart, type SharedTenant } from './fit-shared.js';
+export {
+  type GgufHeader,
+  type GgufResult,
+  type GgufValue,
+  parseGgufHeader,
+} from './gguf-header.js';
 export type { KvCacheType } from './kv-cache.js';
 export type {
   AttentionMixer,
@@ -60,6 +79,7 @@ export {
 export type { Parallel } from './parallel.js';
 export { countParameters, type ParameterCount } from './parameters.js';
 export { type ParseConfigOptions, parseModelConfig } from './parse-config.js';
+export { parseSafetensorsHeader } from './safetensors-header.js';
 export { type KvSizing, type RankMemory, type Sizing, sizeModel } from './size-model.js';
 export type { SizeOptions } from './size-options.js';
 export {
@@ -68,3 +88,4 @@ export {
   sizeWorkload,
   stepDemand,
 } from './size-workload.js';
+export { parseStartupLog, type StartupLog } from './startup-log.js';

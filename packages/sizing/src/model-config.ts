@@ -3,6 +3,7 @@
  * Owns the vocabulary (blocks, mixers, feed-forward parts, towers, quantization rules). Holds no formula and
  * reads no raw field: parse-config.ts is the only maker, everything else only reads.
  */
+import type { CheckpointFacts } from './checkpoint.js';
 
 /** Floating point type in which unquantized weights (and, unless told otherwise, the KV cache) are held. */
 export type FloatType = 'bf16' | 'fp16' | 'fp32';
@@ -304,6 +305,8 @@ export interface ModelConfig {
   readonly mtp: MultiTokenPrediction | null;
   readonly rotary: readonly RotaryTable[];
   readonly quantization: QuantizationPlan | null;
+  /** Exact sums of the checkpoint's own headers, where they were read. */
+  readonly checkpoint: CheckpointFacts | null;
   /** Final logits are squashed by tanh, which costs one more copy of them (Gemma). */
   readonly logitSoftcap: boolean;
   /** Experts run in MXFP4 kernels that pad the hidden width. */

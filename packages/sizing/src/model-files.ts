@@ -1,21 +1,32 @@
 /**
- * The only file of this package that reads files: bundled model configurations, a config.json, a model directory.
- * Owns the choice between catalogue id and path, and the errors of files that are not there.
+ * Where a model comes from: the bundled catalogue, a config.json, a model directory with safetensors files, a GGUF file.
+ * Owns the choice between catalogue id and path, and what is read beside a config; file-access.ts does the reading.
  */
-import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { AimError, type CallOptions } from '@aim-gpu/core';
+import type { CallOptions } from '@aim-gpu/core';
+import { type StoredTensor, summariseCheckpoint } from './checkpoint.js';
 import { invalidConfig, missingFile, unknownModel } from './errors.js';
+import {
+  bundledPath,
+  kindOfPath,
+  listDirectory,
+  readOptionalText,
+  readPrefix,
+  readTextFile,
+} from './file-access.js';
+import { ggufConfigFields } from './gguf-config.js';
+import { parseGgufHeader } from './gguf-header.js';
 import { parseJsonText } from './json-text.js';
 import type { ModelConfig } from './model-config.js';
 import { nearestNames } from './nearest-names.js';
 import { parseModelConfig } from './parse-config.js';
+import { parseSafetensorsHeader, safetensorsHeaderLength } from './safetensors-header.js';
 
-const BUNDLED = fileURLToPath(new URL('../data/configs/', import.meta.url));
+const CONFIGS = bundledPath('configs');
 const QUANTIZATION_FILE = 'hf_quant_config.json';
 const QUANTIZATION_SUFFIX = '.hf_quant_config.json';
-const LARGEST_CONFIG = 16 * 1024 * 1024;
+const FIRST_GGUF_BYTES = 8 * 1024 * 1024;
+const MOST_GGUF_BYTES = 512 * 1024 * 1024;
 
 /** Model configurations by catalogue id or path. Made by {@link createModelLibrary}. */
 export interface ModelLibrary {
@@ -34,87 +45,104 @@ export interface ModelLibraryOptions {
   readonly baseDirectory?: string;
 }
 
-function codeOf(error: unknown): string {
-  return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
+function ownTensors(config: ModelConfig): { layers: number; tied: boolean } {
+  return { layers: config.layers.length, tied: config.tied };
 }
 
-function isMissing(error: unknown): boolean {
-  return codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR';
-}
-
-async function readText(file: string, signal: AbortSignal | undefined): Promise<string> {
-  try {
-    const { size } = await stat(file);
-    if (size > LARGEST_CONFIG)
-      throw invalidConfig(
-        file,
-        '',
-        `${size} bytes are too many for a model config`,
-        'give the config.json of the model',
-      );
-    return new TextDecoder('utf-8', { fatal: true }).decode(
-      await readFile(file, signal === undefined ? {} : { signal }),
-    );
-  } catch (error) {
-    if (AimError.is(error)) throw error;
-    if (isMissing(error)) throw missingFile(file, 'file');
-    if (error instanceof TypeError)
-      throw invalidConfig(file, '', 'not UTF-8 text', 'give the config.json of the model', error);
-    throw error;
+async function safetensorsOf(
+  directory: string,
+  files: readonly string[],
+): Promise<readonly StoredTensor[]> {
+  const tensors: StoredTensor[] = [];
+  for (const name of files) {
+    const file = path.join(directory, name);
+    const start = await readPrefix(file, 8);
+    const length = safetensorsHeaderLength(start.bytes, start.fileSize, file);
+    const { bytes, fileSize } = await readPrefix(file, length);
+    tensors.push(...parseSafetensorsHeader(bytes, fileSize, file));
   }
+  return tensors;
 }
 
-async function optionalJson(file: string, signal: AbortSignal | undefined): Promise<unknown> {
-  try {
-    return parseJsonText(await readText(file, signal), file);
-  } catch (error) {
-    if (AimError.is(error, 'ERR_FILE_MISSING')) return undefined;
-    throw error;
+async function loadGguf(file: string): Promise<ModelConfig> {
+  for (let length = FIRST_GGUF_BYTES; length <= MOST_GGUF_BYTES; length *= 4) {
+    const { bytes, fileSize } = await readPrefix(file, length);
+    const result = parseGgufHeader(bytes, fileSize, file);
+    if (!result.ok) continue;
+    const config = parseModelConfig(ggufConfigFields(result.header, file), { source: file });
+    return {
+      ...config,
+      checkpoint: summariseCheckpoint('gguf', result.header.tensors, ownTensors(config)),
+    };
   }
+  throw invalidConfig(
+    file,
+    'header',
+    `longer than ${MOST_GGUF_BYTES} bytes`,
+    'give a GGUF file of a language model',
+  );
+}
+
+async function loadConfig(
+  text: string,
+  source: string,
+  quantizationFile: string,
+  signal: AbortSignal | undefined,
+): Promise<ModelConfig> {
+  const beside = await readOptionalText(quantizationFile, signal);
+  const quantization = beside === undefined ? undefined : parseJsonText(beside, quantizationFile);
+  return parseModelConfig(text, {
+    source,
+    ...(quantization === undefined ? {} : { quantization }),
+  });
 }
 
 async function loadDirectory(
   directory: string,
   signal: AbortSignal | undefined,
 ): Promise<ModelConfig> {
+  const names = await listDirectory(directory);
+  const gguf = names.filter((name) => name.endsWith('.gguf'));
+  if (!names.includes('config.json') && gguf.length === 1)
+    return loadGguf(path.join(directory, gguf[0] ?? ''));
   const file = path.join(directory, 'config.json');
-  const text = await readText(file, signal);
-  const quantization = await optionalJson(path.join(directory, QUANTIZATION_FILE), signal);
-  return parseModelConfig(text, {
-    source: file,
-    ...(quantization === undefined ? {} : { quantization }),
-  });
+  const config = await loadConfig(
+    await readTextFile(file, signal),
+    file,
+    path.join(directory, QUANTIZATION_FILE),
+    signal,
+  );
+  const shards = names.filter((name) => name.endsWith('.safetensors'));
+  if (shards.length === 0) return config;
+  const tensors = await safetensorsOf(directory, shards);
+  return { ...config, checkpoint: summariseCheckpoint('safetensors', tensors, ownTensors(config)) };
 }
 
 async function bundledIds(): Promise<readonly string[]> {
-  const files = await readdir(BUNDLED);
-  return files
+  return (await listDirectory(CONFIGS))
     .filter((file) => file.endsWith('.json') && !file.endsWith(QUANTIZATION_SUFFIX))
-    .map((file) => file.slice(0, -'.json'.length).replace('__', '/'))
-    .sort();
+    .map((file) => file.slice(0, -'.json'.length).replace('__', '/'));
 }
 
 async function loadBundled(id: string, signal: AbortSignal | undefined): Promise<ModelConfig> {
-  const stem = path.join(BUNDLED, id.replace('/', '__'));
-  const text = await readText(`${stem}.json`, signal);
-  const quantization = await optionalJson(`${stem}${QUANTIZATION_SUFFIX}`, signal);
-  return parseModelConfig(text, {
-    source: id,
-    ...(quantization === undefined ? {} : { quantization }),
-  });
+  const stem = path.join(CONFIGS, id.replace('/', '__'));
+  return loadConfig(
+    await readTextFile(`${stem}.json`, signal),
+    id,
+    `${stem}${QUANTIZATION_SUFFIX}`,
+    signal,
+  );
+}
+
+async function loadPath(file: string, signal: AbortSignal | undefined): Promise<ModelConfig> {
+  if (file.endsWith('.gguf')) return loadGguf(file);
+  return parseModelConfig(await readTextFile(file, signal), { source: file });
 }
 
 function looksLikePath(source: string): boolean {
-  return path.isAbsolute(source) || /^\.{1,2}(?:[/\\]|$)/.test(source) || source.endsWith('.json');
-}
-
-async function kindOf(file: string): Promise<'directory' | 'file' | null> {
-  try {
-    return (await stat(file)).isDirectory() ? 'directory' : 'file';
-  } catch (error) {
-    if (isMissing(error)) return null;
-    throw error;
-  }
+  return (
+    path.isAbsolute(source) || /^\.{1,2}(?:[/\\]|$)/.test(source) || /\.(?:json|gguf)$/.test(source)
+  );
 }
 
 /**
@@ -137,9 +165,9 @@ export function createModelLibrary(options: ModelLibraryOptions = {}): ModelLibr
         all.find((one) => one.toLowerCase() === source.toLowerCase());
       if (id !== undefined) return loadBundled(id, signal);
     }
-    const kind = await kindOf(file);
+    const kind = await kindOfPath(file);
     if (kind === 'directory') return loadDirectory(file, signal);
-    if (kind === 'file') return parseModelConfig(await readText(file, signal), { source: file });
+    if (kind === 'file') return loadPath(file, signal);
     if (looksLikePath(source)) throw missingFile(file, 'file or directory');
     throw unknownModel(source, nearestNames(source, await ids()));
   };

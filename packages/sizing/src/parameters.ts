@@ -57,7 +57,9 @@ export function countParameters(config: ModelConfig): ParameterCount {
   });
   if (config.vision !== null) by.vision = config.vision.parameters;
   if (config.mtp !== null) for (const tensor of config.mtp.tensors) add(tensor, config.mtp.layers);
-  const total = Object.values(by).reduce((sum, value) => sum + value, 0);
+  // A checkpoint's own headers are exact; the split by component stays the config's.
+  const total =
+    config.checkpoint?.parameters ?? Object.values(by).reduce((sum, value) => sum + value, 0);
   const loaded = total - by.prediction;
   const table = config.tied ? 0 : by.embedding;
   return { total, loaded, active: loaded - idle - by.vision - table, byComponent: by };

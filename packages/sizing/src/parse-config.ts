@@ -430,6 +430,7 @@ export function parseModelConfig(input: unknown, options: ParseConfigOptions = {
       blocks.map((block) => block.mixer),
     ),
     quantization,
+    checkpoint: null,
     logitSoftcap: traits.logitSoftcap,
     paddedExperts: traits.expertBias,
     approximate: reading.assumptions.length > 0,

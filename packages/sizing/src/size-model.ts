@@ -4,13 +4,14 @@
  * Source: reference "The budget identity" (vLLM V1 gpu_worker) and "SGLang".
  */
 import { GIB } from '@aim-gpu/core';
+import type { Corrections } from './calibration-file.js';
 import { type KvGeometry, kvGeometry } from './kv-cache.js';
 import type { Mixer, ModelConfig } from './model-config.js';
 import { activationBytes, contextBytes, graphBytes, loraBytes, nonTorchBytes } from './overhead.js';
 import { type LayerRange, pipelineStages } from './parallel.js';
 import { countParameters, type ParameterCount } from './parameters.js';
 import { type ResolvedOptions, resolveOptions, type SizeOptions } from './size-options.js';
-import { type RankWeights, rankWeights, type WeightsOptions } from './weights.js';
+import { type RankWeights, rankWeights, readBytes, type WeightsOptions } from './weights.js';
 
 /** Memory of one rank by component, in bytes. */
 export interface RankMemory {
@@ -86,6 +87,19 @@ function draftMixers(config: ModelConfig, options: ResolvedOptions): readonly Mi
   return draft.layers.flatMap((index) => draft.blocks[index]?.mixer ?? []);
 }
 
+/** How much larger a checkpoint's own headers say the weights are than its config does; 1 without headers. */
+function checkpointRatio(config: ModelConfig, options: ResolvedOptions): number {
+  const { checkpoint } = config;
+  if (
+    checkpoint === null ||
+    options.quantization !== config.quantization ||
+    options.dtype !== config.dtype
+  )
+    return 1;
+  const { always, routed, other } = readBytes(config, weightsOptions(options));
+  return checkpoint.loadedBytes / (always + routed + other);
+}
+
 function poolOf(options: ResolvedOptions, memory: Omit<RankMemory, 'kvPoolBytes'>): number | null {
   if (options.kvCacheMemoryBytes !== null) return options.kvCacheMemoryBytes;
   const total = options.totalMemoryBytes;
@@ -104,29 +118,49 @@ function poolOf(options: ResolvedOptions, memory: Omit<RankMemory, 'kvPoolBytes'
   return Math.max(0, Math.ceil(total * options.gpuMemoryUtilization) - used - graphs);
 }
 
+type Components = Omit<RankMemory, 'kvPoolBytes'>;
+
+function corrected(memory: Components, corrections: Corrections | null): Components {
+  const {
+    weightsFactor = 1,
+    activationFactor = 1,
+    graphFactor = 1,
+    nonTorchBytes: nonTorch = null,
+  } = corrections ?? {};
+  return {
+    weightsBytes: Math.ceil(memory.weightsBytes * weightsFactor),
+    activationBytes: Math.ceil(memory.activationBytes * activationFactor),
+    nonTorchBytes: Math.ceil(nonTorch ?? memory.nonTorchBytes),
+    graphBytes: Math.ceil(memory.graphBytes * graphFactor),
+    contextBytes: Math.ceil(memory.contextBytes),
+  };
+}
+
 function sizeStage(config: ModelConfig, range: LayerRange, options: ResolvedOptions): StageSizing {
   const { profile, parallel, platform, maxNumSeqs, maxNumBatchedTokens, speculativeTokens } =
     options;
   const weights = rankWeights(config, range, weightsOptions(options));
+  const rotary = weights.byComponent.rotary ?? 0;
   const lora = loraBytes(config, range, options);
   const shared = { maxNumSeqs, maxNumBatchedTokens, speculativeTokens };
-  const memory = {
-    weightsBytes: Math.ceil(
-      weights.totalBytes +
-        draftWeights(options, range) +
-        lora +
-        (platform === 'rocm' ? profile.rocmWeightsExtraBytes : 0),
-    ),
+  const predicted = {
+    weightsBytes:
+      rotary +
+      (weights.totalBytes - rotary) * checkpointRatio(config, options) +
+      draftWeights(options, range) +
+      lora +
+      (platform === 'rocm' ? profile.rocmWeightsExtraBytes : 0),
     activationBytes: activationBytes(config, range, {
       dtype: options.dtype,
       parallel,
       constants: profile,
       ...shared,
     }),
-    nonTorchBytes: Math.ceil(nonTorchBytes(profile, parallel, platform)),
+    nonTorchBytes: nonTorchBytes(profile, parallel, platform),
     graphBytes: graphBytes(range, { eager: options.enforceEager, ...shared }),
-    contextBytes: Math.ceil(contextBytes(profile, parallel, platform)),
+    contextBytes: contextBytes(profile, parallel, platform),
   };
+  const memory = corrected(predicted, options.corrections);
   const geometry = kvGeometry(config, range, {
     dtype: options.dtype,
     kvCacheType: options.kvCacheType,

@@ -3,6 +3,7 @@
  * Owns defaults and their refusal; computes no memory.
  */
 import { AimError, GIB } from '@aim-gpu/core';
+import { type Calibration, type Corrections, modelShape } from './calibration-file.js';
 import {
   type EngineProfile,
   type EngineVersion,
@@ -42,6 +43,8 @@ export interface SizeOptions {
   readonly numSpeculativeTokens?: number;
   readonly maxLoras?: number;
   readonly maxLoraRank?: number;
+  /** Corrections of this host, from a calibration of its own log. */
+  readonly calibration?: Calibration | null;
   /** Replaces fitted constants; for calibration and for the accuracy bench's own fits. */
   readonly constants?: Partial<
     Pick<
@@ -74,6 +77,7 @@ export interface ResolvedOptions {
   readonly speculativeTokens: number;
   readonly maxLoras: number;
   readonly maxLoraRank: number;
+  readonly corrections: Corrections | null;
   readonly assumptions: readonly string[];
   readonly warnings: readonly string[];
 }
@@ -110,6 +114,38 @@ function blockSizeOf(config: ModelConfig, options: SizeOptions): number {
   const indexed = config.blocks.some(({ mixer }) => mixer.kind === 'mla' && mixer.indexer !== null);
   const compressed = config.blocks.some(({ mixer }) => mixer.kind === 'compressed');
   return compressed ? 256 : indexed ? 64 : 16;
+}
+
+/** The corrections that hold for these options: same platform and engine; non-torch memory only for as many ranks. */
+function correctionsOf(
+  config: ModelConfig,
+  options: SizeOptions,
+  engine: EngineVersion,
+  platform: 'cuda' | 'rocm',
+  parallel: Parallel,
+  dtype: FloatType,
+  assumptions: string[],
+): Corrections | null {
+  const calibration = options.calibration ?? null;
+  if (calibration === null) return null;
+  if (calibration.platform !== platform || !calibration.engine.startsWith(engine.name)) {
+    assumptions.push(
+      `calibration from ${calibration.source} not used: it is of ${calibration.engine} on ${calibration.platform}`,
+    );
+    return null;
+  }
+  assumptions.push(`corrected by ${calibration.source} (${calibration.model})`);
+  const { corrections } = calibration;
+  const sameRanks = calibration.tensor === parallel.tensor;
+  const sameModel = calibration.shape === modelShape(config, dtype);
+  // Elsewhere activation is predicted well, and what is left over is the model's own; on ROCm it is not validated.
+  const activation = sameModel || platform === 'rocm';
+  return {
+    weightsFactor: sameModel ? corrections.weightsFactor : 1,
+    activationFactor: activation ? corrections.activationFactor : 1,
+    graphFactor: activation ? corrections.graphFactor : 1,
+    nonTorchBytes: sameRanks ? corrections.nonTorchBytes : null,
+  };
 }
 
 /** Fills in defaults by engine release and memory size. Throws `ERR_CONFIG_INVALID` for values out of range. */
@@ -151,6 +187,7 @@ export function resolveOptions(config: ModelConfig, options: SizeOptions): Resol
     warnings.push(
       'the checkpoint has no prediction layers; speculative decoding with its own layers loads nothing',
     );
+  const dtype = parseDtype(options.dtype ?? 'auto', config);
   const plan = parseQuantization(options.quantization ?? 'auto', config);
   const kvCacheType = parseKvCacheType(options.kvCacheDtype ?? 'auto');
   if (kvCacheType === 'auto' && plan?.kvCache)
@@ -158,7 +195,7 @@ export function resolveOptions(config: ModelConfig, options: SizeOptions): Resol
       `the checkpoint is calibrated for a ${plan.kvCache} KV cache; kv-cache-dtype ${plan.kvCache} takes less memory`,
     );
   return {
-    dtype: parseDtype(options.dtype ?? 'auto', config),
+    dtype,
     quantization: plan,
     kvCacheType,
     stateType: parseStateType(options.mambaSsmCacheDtype ?? 'auto'),
@@ -182,6 +219,7 @@ export function resolveOptions(config: ModelConfig, options: SizeOptions): Resol
         : whole('num-speculative-tokens', options.numSpeculativeTokens ?? 1, 0),
     maxLoras: whole('max-loras', options.maxLoras ?? 0, 0),
     maxLoraRank: whole('max-lora-rank', options.maxLoraRank ?? 16, 0),
+    corrections: correctionsOf(config, options, engine, platform, parallel, dtype, assumptions),
     assumptions,
     warnings,
   };

@@ -11,6 +11,7 @@ import {
   type StepDemand,
   type Workload,
 } from '@aim-gpu/core';
+import type { Calibration } from './calibration-file.js';
 import { kvBytesFor } from './kv-cache.js';
 import type {
   AttentionMixer,
@@ -36,8 +37,8 @@ const SPARE_BLOCKS = 1;
 export interface SizeWorkloadOptions {
   /** Whose margins count; `rocm` by default. */
   readonly platform?: 'cuda' | 'rocm';
-  /** Fitted constants to use instead of the engine profile's, from a calibration. */
-  readonly constants?: SizeOptions['constants'];
+  /** Corrections of the host the instance will run on. */
+  readonly calibration?: Calibration | null;
 }
 
 function argument(workload: Workload, name: string): unknown {
@@ -97,7 +98,7 @@ function optionsOf(
     maxLoras: adapters.length,
     maxLoraRank: numberArgument(workload, 'max-lora-rank') ?? 16,
     ...(blockSize === null ? {} : { blockSize }),
-    ...(options.constants === undefined ? {} : { constants: options.constants }),
+    calibration: options.calibration ?? null,
   };
 }
 

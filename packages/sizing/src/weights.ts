@@ -278,11 +278,18 @@ export function rankWeights(
   return { totalBytes, byComponent: by };
 }
 
-/** Bytes of the whole model's weights without rounding, split into what every step reads and the routed experts. */
-export function readBytes(
-  config: ModelConfig,
-  options: WeightsOptions,
-): { always: number; routed: number } {
+/** Bytes of a whole model's weights without rounding. */
+export interface ReadBytes {
+  /** What every step reads. */
+  readonly always: number;
+  /** The routed experts, of which a step reads a part. */
+  readonly routed: number;
+  /** What no step reads whole: an embedding table of its own, the vision tower. */
+  readonly other: number;
+}
+
+/** Splits the bytes of the whole model's weights by how steps read them. */
+export function readBytes(config: ModelConfig, options: WeightsOptions): ReadBytes {
   let always = 0;
   let routed = 0;
   const bytesOf = (tensor: Tensor, plain: boolean): number => {
@@ -309,5 +316,8 @@ export function readBytes(
     (tensor) => tensor.component === (config.tied ? 'embedding' : 'head'),
   );
   if (head !== undefined) always += bytesOf(head, false);
-  return { always, routed };
+  const rest = config.outerTensors.filter((tensor) => tensor !== head);
+  const vision = (config.vision?.parameters ?? 0) * floatBytes(options.dtype);
+  const other = vision + rest.reduce((sum, tensor) => sum + bytesOf(tensor, false), 0);
+  return { always, routed, other };
 }
