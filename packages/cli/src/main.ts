@@ -1,10 +1,10 @@
 /**
- * Runs the `aim-gpu` command line.
- *
- * @param argv - the arguments after the program's name
- * @returns the exit code
+ * Entry of the `aim-gpu` program: the real process around the command line.
  */
-export async function main(argv: readonly string[]): Promise<number> {
-  process.stderr.write(`aim-gpu: unknown command ${argv[0] ?? '(none)'}\n`);
-  return 2;
+import { createProcessIo } from './process-io.js';
+import { runCommandLine } from './program.js';
+
+/** Runs the `aim-gpu` command line with the arguments after the program's name; resolves to the exit code. */
+export function main(argv: readonly string[]): Promise<number> {
+  return runCommandLine(argv, createProcessIo());
 }

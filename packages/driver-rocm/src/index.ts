@@ -1,6 +1,6 @@
 /**
- * Discovers and partitions AMD Instinct GPUs through sysfs, KFD and amd-smi.
+ * Reads the AMD GPUs of a real node from sysfs and KFD.
  *
  * @packageDocumentation
  */
-export {};
+export { createRocmDriver, type RocmDriverOptions } from './rocm-driver.js';

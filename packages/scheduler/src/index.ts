@@ -1,6 +1,8 @@
 /**
- * Places models on partitions and shares of many GPUs, and explains why.
+ * Plans which layout every GPU gets and which share every model gets. Pure: a snapshot in, a plan out.
  *
  * @packageDocumentation
  */
-export {};
+export { explainPlan, type PlanExplanation, type PlanRow } from './explain-plan.js';
+export { generationOf, planFleet } from './plan-fleet.js';
+export type { FleetProblem } from './problem.js';

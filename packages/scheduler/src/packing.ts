@@ -1,0 +1,233 @@
+/**
+ * Packing: given a layout for every card, put the instances on partitions one after the other, filter → score → pick.
+ * Pure; leaves out what does not fit and remembers why. Which layouts to try is layout-search.ts's business.
+ */
+import {
+  type Bytes,
+  bytes,
+  type InstanceId,
+  type Layout,
+  type PredictedLatency,
+  type Reason,
+} from '@aim-gpu/core';
+import { type Occupancy, rejectionOf } from './filters.js';
+import { type LatencyModel, slowdownOf } from './latency.js';
+import { placementScore } from './place-score.js';
+import {
+  bandRank,
+  type Candidate,
+  type CardChoice,
+  isAssignedTo,
+  type Resident,
+  type SearchProblem,
+  type Slot,
+  toSlots,
+} from './problem.js';
+
+/** An instance that found no place, with what stood against each partition. */
+export interface Leftover {
+  readonly candidate: Candidate;
+  readonly rejections: readonly { readonly slot: Slot; readonly reason: Reason }[];
+}
+
+/** The outcome of a packing. */
+export interface Packing {
+  /** The layout of each card, in the problem's order of cards. */
+  readonly layouts: readonly Layout[];
+  readonly slots: readonly Slot[];
+  readonly residents: readonly Resident[];
+  readonly leftovers: readonly Leftover[];
+  readonly latencies: ReadonlyMap<InstanceId, PredictedLatency>;
+}
+
+/** Packs every candidate of the problem into the given layouts. */
+export function planPacking(
+  problem: SearchProblem,
+  layouts: readonly Layout[],
+  latency: LatencyModel,
+): Packing {
+  const slots = problem.cards.flatMap((card, index) =>
+    toSlots(card, layouts[index] ?? card.current, problem.fleet),
+  );
+  const progress = new Progress(problem, slots, latency);
+  const leftovers: Leftover[] = [];
+  for (const candidate of inOrder(problem.candidates)) {
+    const rejections = progress.place(candidate);
+    if (rejections !== null) leftovers.push({ candidate, rejections });
+  }
+  return {
+    layouts,
+    slots,
+    residents: progress.residents,
+    leftovers,
+    latencies: progress.latencies(),
+  };
+}
+
+/** Within a band, whoever runs already keeps its place before newcomers choose. */
+function inOrder(candidates: readonly Candidate[]): readonly Candidate[] {
+  return candidates.toSorted(
+    (a, b) =>
+      bandRank(a.workload.band) - bandRank(b.workload.band) ||
+      Number(b.assigned !== null) - Number(a.assigned !== null),
+  );
+}
+
+/** A packing in progress: who is where, and the search for the next one's place. */
+class Progress implements Occupancy {
+  readonly residents: Resident[] = [];
+  private readonly bySlot = new Map<Slot, Resident[]>();
+  private readonly byCard = new Map<CardChoice, Resident[]>();
+  private readonly problem: SearchProblem;
+  private readonly slots: readonly Slot[];
+  private readonly latency: LatencyModel;
+
+  constructor(problem: SearchProblem, slots: readonly Slot[], latency: LatencyModel) {
+    this.problem = problem;
+    this.slots = slots;
+    this.latency = latency;
+  }
+
+  usedBytes(slot: Slot): number {
+    return (this.bySlot.get(slot) ?? []).reduce((sum, resident) => sum + resident.memoryBytes, 0);
+  }
+
+  onSlot(slot: Slot): readonly Candidate[] {
+    return (this.bySlot.get(slot) ?? []).map((resident) => resident.candidate);
+  }
+
+  onCard(slot: Slot): readonly Candidate[] {
+    return (this.byCard.get(slot.card) ?? []).map((resident) => resident.candidate);
+  }
+
+  latencies(): ReadonlyMap<InstanceId, PredictedLatency> {
+    const all = new Map<InstanceId, PredictedLatency>();
+    for (const residents of this.byCard.values()) {
+      for (const [instance, predicted] of this.latency.predictCard(residents))
+        all.set(instance, predicted);
+    }
+    return all;
+  }
+
+  /** Places a candidate; null when it worked, else what stood against every slot. */
+  place(candidate: Candidate): Leftover['rejections'] | null {
+    const rejections: { readonly slot: Slot; readonly reason: Reason }[] = [];
+    const open = this.slots.filter((slot) => {
+      const reason = rejectionOf(candidate, slot, this);
+      if (reason !== null) rejections.push({ slot, reason });
+      return reason === null;
+    });
+    const options = this.slotSets(candidate, open)
+      .map((slots) => ({ slots, score: this.scoreOf(candidate, slots) }))
+      .toSorted((a, b) => a.score - b.score);
+    for (const { slots } of options) {
+      const resident: Resident = {
+        candidate,
+        slots,
+        memoryBytes: this.memoryFor(candidate, slots),
+      };
+      const harmed = this.harmedBy(resident);
+      if (harmed === null) {
+        this.add(resident);
+        return null;
+      }
+      for (const slot of slots) rejections.push({ slot, reason: harmed });
+    }
+    if (open.length > 0 && options.length === 0) {
+      const message = `needs ${candidate.demand.ranks} partitions of one card or whole cards of one hive at once`;
+      for (const slot of open) rejections.push({ slot, reason: { code: 'ranks', message } });
+    }
+    return rejections;
+  }
+
+  /** Sets of slots that could take all ranks; of equal empty partitions only the first of a card is looked at. */
+  private slotSets(candidate: Candidate, open: readonly Slot[]): readonly (readonly Slot[])[] {
+    const { ranks } = candidate.demand;
+    if (ranks === 1) return this.withoutTwins(candidate, open).map((slot) => [slot]);
+    return [...slotGroups(open).values()].flatMap((group) =>
+      group.length < ranks
+        ? []
+        : [group.toSorted((a, b) => this.usedBytes(a) - this.usedBytes(b)).slice(0, ranks)],
+    );
+  }
+
+  private withoutTwins(candidate: Candidate, open: readonly Slot[]): readonly Slot[] {
+    const seen = new Set<string>();
+    return open.filter((slot) => {
+      if (this.onSlot(slot).length > 0 || isAssignedTo(candidate, slot)) return true;
+      const key = `${slot.card.node} ${slot.card.id} ${slot.memoryBytes}`;
+      if (seen.has(key)) return false;
+      seen.add(key);
+      return true;
+    });
+  }
+
+  private scoreOf(candidate: Candidate, slots: readonly Slot[]): number {
+    return placementScore({
+      candidate,
+      slots,
+      occupancy: this,
+      objective: this.problem.fleet.policy.objective,
+      ownTpotMs: () => this.latency.aloneTpotMs(candidate, slots),
+    });
+  }
+
+  private memoryFor(candidate: Candidate, slots: readonly Slot[]): Bytes {
+    if (!candidate.workload.placement.exclusive) return candidate.shareBytes;
+    // An exclusive instance has nobody to leave memory for: all of the partition becomes its KV cache.
+    return bytes(Math.min(...slots.map((slot) => slot.usableBytes)));
+  }
+
+  /** The first critical or interactive instance of the slots that would be slowed down beyond the policy. */
+  private harmedBy(resident: Resident): Reason | null {
+    const limit = this.problem.fleet.policy.slowdown;
+    for (const slot of resident.slots) {
+      const together = [...(this.bySlot.get(slot) ?? []), resident];
+      if (together.length === 1) continue;
+      const predicted = this.latency.predictCard(
+        unique([...(this.byCard.get(slot.card) ?? []), resident]),
+      );
+      for (const { candidate } of together) {
+        if (bandRank(candidate.workload.band) > bandRank('interactive')) continue;
+        const figures = predicted.get(candidate.instance);
+        if (figures === undefined || slowdownOf(figures) <= limit) continue;
+        const percent = (slowdownOf(figures) * 100).toFixed(0);
+        return {
+          code: 'slowdown',
+          message: `${candidate.instance} would be ${percent} % slower there than alone, more than the policy's ${(limit * 100).toFixed(0)} %`,
+        };
+      }
+    }
+    return null;
+  }
+
+  private add(resident: Resident): void {
+    this.residents.push(resident);
+    for (const slot of resident.slots) append(this.bySlot, slot, resident);
+    for (const card of new Set(resident.slots.map((slot) => slot.card)))
+      append(this.byCard, card, resident);
+  }
+}
+
+/** Partitions that may form one tensor-parallel group: those of one card, or whole cards of one hive. */
+function slotGroups(open: readonly Slot[]): ReadonlyMap<string, readonly Slot[]> {
+  const groups = new Map<string, Slot[]>();
+  for (const slot of open) {
+    const whole = slot.layout.compute === 'SPX';
+    const key = whole
+      ? `hive ${slot.card.node} ${slot.card.hive ?? slot.card.id}`
+      : `card ${slot.card.node} ${slot.card.id}`;
+    append(groups, key, slot);
+  }
+  return groups;
+}
+
+function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [value]);
+  else list.push(value);
+}
+
+function unique<T>(items: readonly T[]): readonly T[] {
+  return [...new Set(items)];
+}

@@ -1,0 +1,240 @@
+/**
+ * The planning problem as the search sees it: cards with the layouts they may take, and instances that want a place.
+ * Owns the translation from fleet, inventories and demands; decides nothing.
+ */
+import {
+  AimError,
+  type Assignment,
+  type Band,
+  type Bytes,
+  bytesFloor,
+  type CardId,
+  type Demand,
+  type Fleet,
+  type HiveId,
+  type InstanceId,
+  type Inventory,
+  instanceId,
+  type Layout,
+  type NodeName,
+  type ObservedCard,
+  sameLayout,
+  type Workload,
+  type WorkloadName,
+} from '@aim-gpu/core';
+import { findProduct, type Product, partitionGeometry } from '@aim-gpu/core/products';
+import { legalLayouts } from '@aim-gpu/partitioning';
+
+/** What {@link planFleet} plans: desired, observed and assigned state plus what each model needs. */
+export interface FleetProblem {
+  readonly fleet: Fleet;
+  /** One inventory for each node that can be planned. */
+  readonly inventories: readonly Inventory[];
+  /** A demand for every workload of the fleet. */
+  readonly demands: ReadonlyMap<WorkloadName, Demand>;
+  /** What runs now; they are kept where they are when that costs nothing of higher worth. */
+  readonly assignments?: readonly Assignment[];
+}
+
+/** A card that the search may lay out. */
+export interface CardChoice {
+  readonly node: NodeName;
+  readonly driver: string;
+  readonly id: CardId;
+  readonly hive: HiveId | null;
+  readonly product: Product;
+  readonly observed: ObservedCard;
+  readonly current: Layout;
+  /** Layouts the search may choose from, the current one first. */
+  readonly layouts: readonly Layout[];
+}
+
+/** One partition of a card in a chosen layout. */
+export interface Slot {
+  readonly card: CardChoice;
+  readonly layout: Layout;
+  readonly index: number;
+  readonly memoryBytes: Bytes;
+  /** Memory that may be handed out: capacity less the policy's reserve. */
+  readonly usableBytes: Bytes;
+  readonly computeUnits: number;
+  readonly xcds: number;
+}
+
+/** One instance that wants a place. */
+export interface Candidate {
+  readonly instance: InstanceId;
+  readonly workload: Workload;
+  readonly demand: Demand;
+  /** Memory each of its shares must have. */
+  readonly shareBytes: Bytes;
+  /** Where it runs now, or null. */
+  readonly assigned: Assignment | null;
+}
+
+/** An instance on the slots it was given: one for each of its ranks. */
+export interface Resident {
+  readonly candidate: Candidate;
+  readonly slots: readonly Slot[];
+  /** Memory it has on each slot. */
+  readonly memoryBytes: Bytes;
+}
+
+/** The problem in the search's own terms. */
+export interface SearchProblem {
+  readonly fleet: Fleet;
+  readonly inventories: readonly Inventory[];
+  readonly cards: readonly CardChoice[];
+  /** In the order they are placed: most urgent band first, the hardest to place first within a band. */
+  readonly candidates: readonly Candidate[];
+  readonly assignments: readonly Assignment[];
+}
+
+/** Translates a fleet problem. Throws `ERR_DEMAND_MISSING` (internal) for a workload without a demand. */
+export function toSearchProblem(problem: FleetProblem): SearchProblem {
+  const assignments = problem.assignments ?? [];
+  const cards = problem.inventories.flatMap((inventory) => toCardChoices(inventory, problem.fleet));
+  const candidates = problem.fleet.models.flatMap((workload) =>
+    toCandidates(workload, problem, assignments),
+  );
+  return {
+    fleet: problem.fleet,
+    inventories: problem.inventories,
+    cards,
+    candidates: candidates.toSorted(byUrgencyThenSize),
+    assignments,
+  };
+}
+
+function toCardChoices(inventory: Inventory, fleet: Fleet): readonly CardChoice[] {
+  return inventory.cards.flatMap((observed) => {
+    const product = observed.product === null ? null : findProduct(observed.product);
+    const { compute, memory } = observed.layout;
+    // A card whose product or layout the driver could not tell cannot be planned with; the driver's problem says so.
+    if (product === null || compute === null || memory === null) return [];
+    const current: Layout = { compute, memory };
+    const mayChange = fleet.policy.repartition.allow && observed.writable;
+    const others = mayChange
+      ? legalLayouts(observed)
+          .legal.map(({ layout }) => layout)
+          .filter((layout) => !sameLayout(layout, current))
+      : [];
+    return [
+      {
+        node: inventory.node,
+        driver: inventory.driver,
+        id: observed.id,
+        hive: observed.hive,
+        product,
+        observed,
+        current,
+        layouts: [current, ...others],
+      },
+    ];
+  });
+}
+
+function toCandidates(
+  workload: Workload,
+  problem: FleetProblem,
+  assignments: readonly Assignment[],
+): readonly Candidate[] {
+  const demand = problem.demands.get(workload.name);
+  if (demand === undefined) {
+    throw new AimError({
+      code: 'ERR_DEMAND_MISSING',
+      kind: 'internal',
+      message: `no demand was given for model ${workload.name}`,
+      hint: 'size every model of the fleet before planning it',
+    });
+  }
+  return Array.from({ length: plannedReplicas(workload) }, (_, replica) => {
+    const instance = instanceId(workload.name, replica);
+    return {
+      instance,
+      workload,
+      demand,
+      shareBytes: shareBytesOf(workload, demand),
+      assigned: assignments.find((assignment) => assignment.instance === instance) ?? null,
+    };
+  });
+}
+
+/** A parked model (min 0) keeps the room of one replica, so that waking it needs no new plan. */
+function plannedReplicas(workload: Workload): number {
+  return Math.max(1, workload.replicas.min);
+}
+
+function shareBytesOf(workload: Workload, demand: Demand): Bytes {
+  const least = workload.placement.minShareBytes ?? 0;
+  return bytesFloor(Math.max(demand.memory.totalBytes, least));
+}
+
+const RANK: Readonly<Record<Band, number>> = {
+  critical: 0,
+  interactive: 1,
+  standard: 2,
+  batch: 3,
+  best_effort: 4,
+};
+
+/** The rank of a band: 0 is the most urgent. */
+export function bandRank(band: Band): number {
+  return RANK[band];
+}
+
+function byUrgencyThenSize(a: Candidate, b: Candidate): number {
+  return (
+    bandRank(a.workload.band) - bandRank(b.workload.band) ||
+    freedom(a) - freedom(b) ||
+    b.demand.ranks - a.demand.ranks ||
+    b.shareBytes - a.shareBytes ||
+    (a.instance < b.instance ? -1 : 1)
+  );
+}
+
+/** The fewer places a candidate can go, the earlier it chooses. */
+function freedom(candidate: Candidate): number {
+  const { placement } = candidate.workload;
+  if (placement.pin !== null) return 0;
+  return placement.exclusive ? 1 : 2;
+}
+
+/** The partitions of a card in a layout: as observed when it is the current one, else as the product's rules say. */
+export function toSlots(card: CardChoice, layout: Layout, fleet: Fleet): readonly Slot[] {
+  const reserve = 1 - fleet.policy.memoryReserve;
+  const slot = (index: number, memoryBytes: Bytes, computeUnits: number, xcds: number): Slot => ({
+    card,
+    layout,
+    index,
+    memoryBytes,
+    usableBytes: bytesFloor(memoryBytes * reserve),
+    computeUnits,
+    xcds,
+  });
+  if (sameLayout(layout, card.current)) {
+    return card.observed.partitions.flatMap((partition) =>
+      partition.memoryBytes === null
+        ? []
+        : [slot(partition.index, partition.memoryBytes, partition.computeUnits, partition.xcds)],
+    );
+  }
+  return partitionGeometry(
+    card.product,
+    layout,
+    card.observed.memoryBytes ?? card.product.memoryBytes,
+  ).map((partition) =>
+    slot(partition.index, partition.memoryBytes, partition.computeUnits, partition.xcds),
+  );
+}
+
+/** Whether the instance runs on this very partition now. */
+export function isAssignedTo(candidate: Candidate, slot: Slot): boolean {
+  const shares = candidate.assigned?.shares ?? [];
+  return shares.some(
+    (share) =>
+      share.node === slot.card.node &&
+      share.card === slot.card.id &&
+      share.partition === slot.index,
+  );
+}

@@ -1,0 +1,167 @@
+/**
+ * Why a workload found no place, and the nearest fix. Reads the reasons that stood against each partition in the best
+ * packing, and what the largest partition of any permitted layout could hold. Text for people with a stable code.
+ */
+import { formatBytes, type Reason, type Unplaced } from '@aim-gpu/core';
+import type { Leftover, Packing } from './packing.js';
+import {
+  bandRank,
+  type Candidate,
+  type CardChoice,
+  type SearchProblem,
+  toSlots,
+} from './problem.js';
+
+type UnplacedReason = Unplaced['reasons'][number];
+
+/** One entry for each workload with instances left over. */
+export function toUnplaced(problem: SearchProblem, packing: Packing): readonly Unplaced[] {
+  const byWorkload = new Map<string, Leftover[]>();
+  for (const leftover of packing.leftovers) {
+    const name = leftover.candidate.workload.name;
+    byWorkload.set(name, [...(byWorkload.get(name) ?? []), leftover]);
+  }
+  return [...byWorkload.values()].flatMap((leftovers) => {
+    const first = leftovers[0];
+    if (first === undefined) return [];
+    return [
+      {
+        workload: first.candidate.workload.name,
+        replicas: leftovers.length,
+        reasons: [explainLeftover(problem, packing, first)],
+      },
+    ];
+  });
+}
+
+function explainLeftover(
+  problem: SearchProblem,
+  packing: Packing,
+  leftover: Leftover,
+): UnplacedReason {
+  const { candidate } = leftover;
+  const cards = permittedCards(problem.cards, candidate);
+  if (cards.length === 0) return noCard(problem, candidate);
+  const largest = largestUsableBytes(problem, cards);
+  if (candidate.shareBytes > largest.bytes) return tooLarge(candidate, largest);
+  const reason = mostTelling(leftover.rejections.map((rejection) => rejection.reason));
+  switch (reason?.code) {
+    case 'slowdown':
+      return { code: 'slowdown', message: reason.message, fix: slowdownFix(candidate) };
+    case 'apart':
+      return {
+        code: 'apart',
+        message: `${candidate.instance} ${reason.message}, and every card that could hold it has one`,
+        fix: 'add a card, or drop it from placement.apart',
+      };
+    case 'ranks':
+      return {
+        code: 'ranks',
+        message: `${candidate.instance} ${reason.message}`,
+        fix: `lower parallel.tensor, or give it a card with at least ${candidate.demand.ranks} free partitions`,
+      };
+    case 'pin':
+      return {
+        code: 'pin',
+        message: `${candidate.instance} ${reason.message}, which has no such partition in the chosen layouts`,
+        fix: 'pin the card without a partition, or remove the pin',
+      };
+    default:
+      return noRoom(packing, candidate);
+  }
+}
+
+function permittedCards(cards: readonly CardChoice[], candidate: Candidate): readonly CardChoice[] {
+  const { products, nodes, pin } = candidate.workload.placement;
+  return cards.filter(
+    (card) =>
+      (products.length === 0 || products.includes(card.product.name)) &&
+      (nodes.length === 0 || nodes.includes(card.node)) &&
+      (pin === null || (pin.node === card.node && pin.card === card.id)),
+  );
+}
+
+function noCard(problem: SearchProblem, candidate: Candidate): UnplacedReason {
+  const there = [...new Set(problem.cards.map((card) => `${card.product.name} on ${card.node}`))];
+  return {
+    code: 'no-card',
+    message: `no card matches the placement of ${candidate.workload.name}; there is ${there.length === 0 ? 'none at all' : there.join(', ')}`,
+    fix:
+      there.length === 0
+        ? 'add a node with cards'
+        : 'widen placement.products, placement.nodes or placement.pin',
+  };
+}
+
+interface Largest {
+  readonly bytes: number;
+  readonly where: string;
+}
+
+function largestUsableBytes(problem: SearchProblem, cards: readonly CardChoice[]): Largest {
+  let largest: Largest = { bytes: 0, where: 'no partition' };
+  for (const card of cards) {
+    for (const layout of card.layouts) {
+      for (const slot of toSlots(card, layout, problem.fleet)) {
+        if (slot.usableBytes <= largest.bytes) continue;
+        largest = {
+          bytes: slot.usableBytes,
+          where: `a partition of ${card.product.name} in ${layout.compute}/${layout.memory}`,
+        };
+      }
+    }
+  }
+  return largest;
+}
+
+function tooLarge(candidate: Candidate, largest: Largest): UnplacedReason {
+  return {
+    code: 'does-not-fit',
+    message: `${candidate.instance} needs ${formatBytes(candidate.shareBytes)} on one partition; ${largest.where} has ${formatBytes(largest.bytes)} to give`,
+    fix: sizeFix(candidate, largest.bytes),
+  };
+}
+
+/** The nearest change of the model's own entry that makes it fit: fewer sequences, shorter ones, or more partitions. */
+function sizeFix({ workload, demand, shareBytes }: Candidate, availableBytes: number): string {
+  const { memory } = demand;
+  const forKv = availableBytes - (memory.totalBytes - memory.kvBytes);
+  const sequences = Math.floor((workload.concurrency * forKv) / Math.max(1, memory.kvBytes));
+  if (sequences >= 1 && forKv >= memory.kvMinimumBytes) return `lower concurrency to ${sequences}`;
+  const tokens = Math.floor((demand.maxModelLen * forKv) / Math.max(1, memory.kvMinimumBytes));
+  if (forKv > 0 && tokens >= 1024)
+    return `lower maxModelLen to ${tokens - (tokens % 256)} and concurrency to 1`;
+  const ranks =
+    2 **
+    Math.ceil(Math.log2(Math.max(2, (shareBytes * demand.ranks) / Math.max(1, availableBytes))));
+  return `use a quantized model (fp8, int4), or set parallel.tensor to ${ranks}`;
+}
+
+function slowdownFix(candidate: Candidate): string {
+  return bandRank(candidate.workload.band) <= bandRank('interactive')
+    ? 'set placement.exclusive, or raise policy.slowdown'
+    : 'declare a smaller load for it, raise policy.slowdown, or add a card';
+}
+
+function noRoom(packing: Packing, candidate: Candidate): UnplacedReason {
+  const lowest = packing.residents.toSorted(
+    (a, b) => bandRank(b.candidate.workload.band) - bandRank(a.candidate.workload.band),
+  )[0];
+  const lower =
+    lowest !== undefined &&
+    bandRank(lowest.candidate.workload.band) >= bandRank(candidate.workload.band)
+      ? `remove ${lowest.candidate.workload.name} (${lowest.candidate.workload.band}) or lower its concurrency`
+      : 'lower the concurrency of another model';
+  return {
+    code: 'no-room',
+    message: `${candidate.instance} needs ${formatBytes(candidate.shareBytes)} and no partition in any permitted layout has that free beside the others`,
+    fix: `add a card, or ${lower}`,
+  };
+}
+
+// From the most particular to the most general: one partition that failed for the particular reason tells more.
+const TELLING = ['slowdown', 'ranks', 'apart', 'pin', 'exclusive', 'memory', 'too-large'];
+
+function mostTelling(reasons: readonly Reason[]): Reason | undefined {
+  return reasons.toSorted((a, b) => TELLING.indexOf(a.code) - TELLING.indexOf(b.code))[0];
+}
