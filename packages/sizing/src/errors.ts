@@ -3,6 +3,7 @@
  * Owns codes and wording; decides nothing.
  */
 import { AimError } from '@aim-gpu/core';
+import { PRODUCTS } from '@aim-gpu/core/products';
 
 /** A config, flag or file says something that cannot be. */
 export function invalidConfig(
@@ -45,5 +46,16 @@ export function unknownModel(id: string, nearest: readonly string[]): AimError {
         ? `did you mean ${nearest.join(', ')}? Otherwise give the path of its config.json`
         : 'give the path of its config.json or of its model directory',
     details: { id, nearest },
+  });
+}
+
+/** A product that core/products does not have. */
+export function unknownProduct(name: string): AimError {
+  return new AimError({
+    code: 'ERR_CONFIG_INVALID',
+    kind: 'invalid',
+    message: `no product "${name}"`,
+    hint: `known: ${PRODUCTS.map((product) => product.name).join(', ')}`,
+    details: { product: name },
   });
 }

@@ -4,7 +4,8 @@
  * The bytes are size-model.ts's; here only the inequality context + budget ≤ memory is solved, in whole blocks.
  */
 import { AimError, formatBytes, formatLayout, type Layout } from '@aim-gpu/core';
-import { findProduct, PRODUCTS, partitionGeometry } from '@aim-gpu/core/products';
+import { findProduct, partitionGeometry } from '@aim-gpu/core/products';
+import { unknownProduct } from './errors.js';
 import { kvBytesFor } from './kv-cache.js';
 import type { ModelConfig } from './model-config.js';
 import { type StageSizing, sizeStages } from './size-model.js';
@@ -225,14 +226,7 @@ export interface FitProductOptions extends Omit<FitOptions, 'totalMemoryBytes'> 
  */
 export function fitProduct(config: ModelConfig, options: FitProductOptions): ProductFit {
   const product = findProduct(options.product);
-  if (product === null || product === undefined)
-    throw new AimError({
-      code: 'ERR_CONFIG_INVALID',
-      kind: 'invalid',
-      message: `no product "${options.product}"`,
-      hint: `known: ${PRODUCTS.map((one) => one.name).join(', ')}`,
-      details: { product: options.product },
-    });
+  if (product === null) throw unknownProduct(options.product);
   const layouts = options.layout === undefined ? product.layouts : [options.layout];
   return {
     product: product.name,

@@ -2,6 +2,21 @@
  * Works out how many bytes a model needs: weights, KV cache, activation and overhead, and what fits where.
  * @packageDocumentation
  */
+export {
+  type AimSidecar,
+  type GenerateAimOptions,
+  type GeneratedAimProfile,
+  generateAimProfile,
+} from './aim-generate.js';
+export {
+  type AimMetric,
+  type AimPrecision,
+  type AimProfile,
+  parseAimProfile,
+  toAimProfileYaml,
+} from './aim-profile.js';
+export { type AimValidation, validateAimProfile } from './aim-validate.js';
+export { aimProfileToWorkload } from './aim-workload.js';
 export { knownFamilies } from './architecture/families.js';
 export { calibrate } from './calibrate.js';
 export {
@@ -37,6 +52,12 @@ export {
   smallestLayout,
 } from './fit-model.js';
 export { fitShared, type SharedFit, type SharedStart, type SharedTenant } from './fit-shared.js';
+export {
+  type FormulaComponent,
+  type FormulaInputs,
+  type Formulas,
+  loadFormulas,
+} from './formulas.js';
 export {
   type GgufHeader,
   type GgufResult,

@@ -5,6 +5,7 @@
  */
 import { GIB } from '@aim-gpu/core';
 import type { Corrections } from './calibration-file.js';
+import type { FormulaComponent } from './formulas.js';
 import { type KvGeometry, kvGeometry } from './kv-cache.js';
 import type { Mixer, ModelConfig } from './model-config.js';
 import { activationBytes, contextBytes, graphBytes, loraBytes, nonTorchBytes } from './overhead.js';
@@ -136,6 +137,39 @@ function corrected(memory: Components, corrections: Corrections | null): Compone
   };
 }
 
+/** Replaces components that the user has a formula for; the others may speak of the replaced weights. */
+function byFormulas(
+  config: ModelConfig,
+  memory: Components,
+  geometry: KvGeometry,
+  options: ResolvedOptions,
+): Components {
+  const { formulas } = options;
+  if (formulas === null) return memory;
+  const inputs = {
+    totalMemory: options.totalMemoryBytes ?? 0,
+    kvPerToken: geometry.bytesPerToken,
+    layers: config.layers.length,
+    hidden: config.hidden,
+    vocab: config.vocab,
+    maxModelLen: options.maxModelLen,
+    maxNumSeqs: options.maxNumSeqs,
+    maxNumBatchedTokens: options.maxNumBatchedTokens,
+    tensor: options.parallel.tensor,
+    pipeline: options.parallel.pipeline,
+  };
+  const of = (component: FormulaComponent, predicted: number, weights: number): number =>
+    formulas.bytesOf(component, { ...inputs, weights, predicted }) ?? predicted;
+  const weightsBytes = of('weights', memory.weightsBytes, memory.weightsBytes);
+  return {
+    weightsBytes,
+    activationBytes: of('activation', memory.activationBytes, weightsBytes),
+    nonTorchBytes: of('nonTorch', memory.nonTorchBytes, weightsBytes),
+    graphBytes: of('graphs', memory.graphBytes, weightsBytes),
+    contextBytes: of('context', memory.contextBytes, weightsBytes),
+  };
+}
+
 function sizeStage(config: ModelConfig, range: LayerRange, options: ResolvedOptions): StageSizing {
   const { profile, parallel, platform, maxNumSeqs, maxNumBatchedTokens, speculativeTokens } =
     options;
@@ -160,7 +194,6 @@ function sizeStage(config: ModelConfig, range: LayerRange, options: ResolvedOpti
     graphBytes: graphBytes(range, { eager: options.enforceEager, ...shared }),
     contextBytes: contextBytes(profile, parallel, platform),
   };
-  const memory = corrected(predicted, options.corrections);
   const geometry = kvGeometry(config, range, {
     dtype: options.dtype,
     kvCacheType: options.kvCacheType,
@@ -173,6 +206,7 @@ function sizeStage(config: ModelConfig, range: LayerRange, options: ResolvedOpti
     stateType: options.stateType,
     extraLayers: draftMixers(config, options),
   });
+  const memory = byFormulas(config, corrected(predicted, options.corrections), geometry, options);
   return {
     range,
     weights,

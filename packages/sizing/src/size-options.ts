@@ -10,6 +10,7 @@ import {
   engineProfile,
   parseEngineVersion,
 } from './engine-profiles.js';
+import type { Formulas } from './formulas.js';
 import type { KvCacheType } from './kv-cache.js';
 import type { FloatType, ModelConfig, QuantizationPlan } from './model-config.js';
 import { checkParallel, type Parallel, SINGLE } from './parallel.js';
@@ -43,6 +44,8 @@ export interface SizeOptions {
   readonly numSpeculativeTokens?: number;
   readonly maxLoras?: number;
   readonly maxLoraRank?: number;
+  /** Formulas of the user's own for single components, from `loadFormulas`. */
+  readonly formulas?: Formulas | null;
   /** Corrections of this host, from a calibration of its own log. */
   readonly calibration?: Calibration | null;
   /** Replaces fitted constants; for calibration and for the accuracy bench's own fits. */
@@ -78,6 +81,7 @@ export interface ResolvedOptions {
   readonly maxLoras: number;
   readonly maxLoraRank: number;
   readonly corrections: Corrections | null;
+  readonly formulas: Formulas | null;
   readonly assumptions: readonly string[];
   readonly warnings: readonly string[];
 }
@@ -194,6 +198,10 @@ export function resolveOptions(config: ModelConfig, options: SizeOptions): Resol
     warnings.push(
       `the checkpoint is calibrated for a ${plan.kvCache} KV cache; kv-cache-dtype ${plan.kvCache} takes less memory`,
     );
+  if (options.formulas)
+    assumptions.push(
+      `formulas of ${options.formulas.source}: ${Object.keys(options.formulas.expressions).join(', ')}`,
+    );
   return {
     dtype,
     quantization: plan,
@@ -219,6 +227,7 @@ export function resolveOptions(config: ModelConfig, options: SizeOptions): Resol
         : whole('num-speculative-tokens', options.numSpeculativeTokens ?? 1, 0),
     maxLoras: whole('max-loras', options.maxLoras ?? 0, 0),
     maxLoraRank: whole('max-lora-rank', options.maxLoraRank ?? 16, 0),
+    formulas: options.formulas ?? null,
     corrections: correctionsOf(config, options, engine, platform, parallel, dtype, assumptions),
     assumptions,
     warnings,
