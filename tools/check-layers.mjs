@@ -46,7 +46,8 @@ function layerOf({ manifest }) {
   const tags = (manifest.nx?.tags ?? []).filter((/** @type {string} */ tag) =>
     /^layer:\d$/.test(tag),
   );
-  return tags.length === 1 ? Number(tags[0].slice('layer:'.length)) : Number.NaN;
+  const [tag] = tags;
+  return tag && tags.length === 1 ? Number(tag.slice('layer:'.length)) : Number.NaN;
 }
 
 /** @param {Workspace} workspace */
@@ -68,17 +69,22 @@ function checkTag(workspace) {
  * @param {Map<string, Workspace>} byName
  */
 function checkDependencies(workspace, byName) {
-  return ['dependencies', 'devDependencies', 'peerDependencies', 'optionalDependencies'].flatMap(
-    (kind) =>
-      Object.keys(workspace.manifest[kind] ?? {}).flatMap((name) => {
-        const target = byName.get(name);
-        if (!target) {
-          return name.startsWith(SCOPE)
-            ? [`${workspace.id}/package.json: ${kind} names ${name}, which does not exist`]
-            : [];
-        }
-        return arrow(workspace, target, `${workspace.id}/package.json: ${kind}`);
-      }),
+  const kinds = /** @type {const} */ ([
+    'dependencies',
+    'devDependencies',
+    'peerDependencies',
+    'optionalDependencies',
+  ]);
+  return kinds.flatMap((kind) =>
+    Object.keys(workspace.manifest[kind] ?? {}).flatMap((name) => {
+      const target = byName.get(name);
+      if (!target) {
+        return name.startsWith(SCOPE)
+          ? [`${workspace.id}/package.json: ${kind} names ${name}, which does not exist`]
+          : [];
+      }
+      return arrow(workspace, target, `${workspace.id}/package.json: ${kind}`);
+    }),
   );
 }
 

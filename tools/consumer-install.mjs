@@ -12,9 +12,9 @@ const project = mkdtempSync(path.join(tmpdir(), 'aim-gpu-consumer-'));
 const packages = listWorkspaces(root).filter(({ isPackage }) => isPackage);
 /** Every public entry by its import name, but for package.json. */
 const entries = packages.flatMap(({ manifest }) =>
-  Object.keys(manifest['exports'])
+  Object.keys(manifest.exports ?? {})
     .filter((subpath) => subpath !== './package.json')
-    .map((subpath) => path.posix.join(manifest['name'], subpath)),
+    .map((subpath) => path.posix.join(manifest.name, subpath)),
 );
 
 /**
@@ -58,9 +58,9 @@ async function install() {
       ],
       { capture: true, cwd: directory },
     );
-    if (code !== 0) throw new Error(`npm pack of ${manifest['name']} failed:\n${output}`);
-    const file = `${manifest['name'].slice(1).replace('/', '-')}-${manifest['version']}.tgz`;
-    tarballs[manifest['name']] = `file:tarballs/${file}`;
+    if (code !== 0) throw new Error(`npm pack of ${manifest.name} failed:\n${output}`);
+    const file = `${manifest.name.slice(1).replace('/', '-')}-${manifest.version}.tgz`;
+    tarballs[manifest.name] = `file:tarballs/${file}`;
   }
   const versions = readJson(path.join(root, 'package.json')).devDependencies;
   write('package.json', {
@@ -104,7 +104,7 @@ async function useFromJavaScript() {
   await step(`import of ${entries.length} entries`, process.execPath, ['esm.mjs']);
   await step('require of the same entries gives the same objects', process.execPath, ['cjs.cjs']);
   for (const { manifest } of packages) {
-    for (const bin of Object.keys(manifest['bin'] ?? {})) {
+    for (const bin of Object.keys(manifest.bin ?? {})) {
       await step(`${bin} --help`, path.join(project, 'node_modules/.bin', bin), ['--help']);
     }
   }

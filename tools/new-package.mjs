@@ -31,12 +31,12 @@ const { values, positionals } = parseArgs({
   },
 });
 
-const name = positionals[0];
+const name = positionals[0] ?? '';
 const isPackage = values.in === 'packages';
 const layer = isPackage ? values.layer : '5';
 if (
   positionals.length !== 1 ||
-  !/^[a-z][a-z0-9-]*$/.test(name ?? '') ||
+  !/^[a-z][a-z0-9-]*$/.test(name) ||
   !['packages', 'examples', 'tests'].includes(values.in) ||
   !/^\d$/.test(layer ?? '') ||
   !values.summary
@@ -67,7 +67,7 @@ const dependencies = Object.fromEntries([
 ]);
 
 /** What one public entry resolves to: sources inside the repository, built files outside it. */
-function exportTarget(entry) {
+function exportTarget(/** @type {string} */ entry) {
   return {
     [SOURCE_CONDITION]: `./src/${entry}.ts`,
     types: `./dist/${entry}.d.ts`,
@@ -75,7 +75,7 @@ function exportTarget(entry) {
   };
 }
 
-function write(file, content) {
+function write(/** @type {string} */ file, /** @type {string | object} */ content) {
   const target = path.join(directory, file);
   mkdirSync(path.dirname(target), { recursive: true });
   writeFileSync(
@@ -130,7 +130,7 @@ const manifest = isPackage
 write('package.json', manifest);
 write('README.md', `# ${publicName}\n\n${values.summary}\n`);
 
-const siblingReferences = (from) =>
+const siblingReferences = (/** @type {string} */ from) =>
   values.dep.map((dep) => ({ path: `${from}/${dep}/tsconfig.lib.json` }));
 
 if (isPackage) {
@@ -252,6 +252,7 @@ const workspaces = ['packages', 'examples', 'tests']
   .flatMap((group) => readdirSync(path.join(root, group)).map((entry) => `${group}/${entry}`))
   .filter((workspace) => existsSync(path.join(root, workspace, 'tsconfig.json')))
   .sort();
+if (existsSync(path.join(root, 'tools/tsconfig.json'))) workspaces.push('tools');
 writeFileSync(
   path.join(root, 'tsconfig.json'),
   `${JSON.stringify({ files: [], references: workspaces.map((workspace) => ({ path: `./${workspace}` })) }, null, 2)}\n`,

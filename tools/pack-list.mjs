@@ -13,16 +13,16 @@ const REFUSED = [
  * What is missing from or does not belong into a package.
  *
  * @param {readonly string[]} files - paths in the package
- * @param {Record<string, any>} manifest - its package.json
+ * @param {Pick<import('./workspaces.mjs').Manifest, 'exports' | 'bin'>} manifest
  * @returns {string[]}
  */
 export function judgePackList(files, manifest) {
-  const targets = Object.values(manifest['exports'] ?? {}).flatMap((entry) =>
+  const targets = Object.values(manifest.exports ?? {}).flatMap((entry) =>
     (typeof entry === 'string' ? [entry] : Object.values(entry)).map((target) =>
       target.replace(/^\.\//, ''),
     ),
   );
-  const bins = Object.values(manifest['bin'] ?? {});
+  const bins = Object.values(manifest.bin ?? {});
   return [
     ...[...new Set([...ALWAYS, ...targets, ...bins])]
       .filter((file) => !files.includes(file))

@@ -3,10 +3,26 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
 /**
+ * The fields of a package.json that the checks read.
+ *
+ * @typedef {object} Manifest
+ * @property {string} name
+ * @property {string} version
+ * @property {boolean} [private]
+ * @property {{ tags?: string[] }} [nx]
+ * @property {Record<string, string | Record<string, string>>} [exports]
+ * @property {Record<string, string>} [bin]
+ * @property {Record<string, string>} [dependencies]
+ * @property {Record<string, string>} [devDependencies]
+ * @property {Record<string, string>} [peerDependencies]
+ * @property {Record<string, string>} [optionalDependencies]
+ */
+
+/**
  * @typedef {object} Workspace
  * @property {string} id - path from the root, for example `packages/core`
  * @property {string} directory - absolute path
- * @property {Record<string, any>} manifest - its package.json
+ * @property {Manifest} manifest - its package.json
  * @property {boolean} isPackage - whether it is published
  */
 

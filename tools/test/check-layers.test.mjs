@@ -30,8 +30,7 @@ function edit(/** @type {string} */ file, /** @type {(json: any) => void} */ cha
   repository.write(file, JSON.stringify(json, null, 2));
 }
 
-test('this repository and a freshly generated one have no violation', () => {
-  expect(checkLayers(root)).toEqual([]);
+test('a freshly generated repository has no violation', () => {
   expect(checkLayers(repository.directory)).toEqual([]);
   expect(runTool('tsc', '-b')).toEqual({ status: 0, output: '' });
 });
