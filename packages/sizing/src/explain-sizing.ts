@@ -4,14 +4,9 @@
  */
 import { formatBytes } from '@aim-gpu/core';
 import type { ModelConfig } from './model-config.js';
-import {
-  limitingStage,
-  type Sizing,
-  type StageSizing,
-  sizeModel,
-  sizeStages,
-} from './size-model.js';
+import { type Sizing, sizeModel } from './size-model.js';
 import { type ResolvedOptions, resolveOptions, type SizeOptions } from './size-options.js';
+import { limitingStage, type StageSizing, sizeStages } from './stage-sizing.js';
 
 /** One line of an explanation. */
 export interface ExplanationRow {

@@ -8,8 +8,8 @@ import { findProduct, partitionGeometry } from '@aim-gpu/core/products';
 import { unknownProduct } from './errors.js';
 import { kvBytesFor } from './kv-cache.js';
 import type { ModelConfig } from './model-config.js';
-import { type StageSizing, sizeStages } from './size-model.js';
 import { type ResolvedOptions, resolveOptions, type SizeOptions } from './size-options.js';
+import { type StageSizing, sizeStages } from './stage-sizing.js';
 
 /** Why something does not fit, and what would help. */
 export interface FitReason {

@@ -101,7 +101,7 @@ export type { Parallel } from './parallel.js';
 export { countParameters, type ParameterCount } from './parameters.js';
 export { type ParseConfigOptions, parseModelConfig } from './parse-config.js';
 export { parseSafetensorsHeader } from './safetensors-header.js';
-export { type KvSizing, type RankMemory, type Sizing, sizeModel } from './size-model.js';
+export { type KvSizing, type Sizing, sizeModel } from './size-model.js';
 export type { SizeOptions } from './size-options.js';
 export {
   DEFAULT_MAX_MODEL_LEN,
@@ -109,4 +109,5 @@ export {
   sizeWorkload,
   stepDemand,
 } from './size-workload.js';
+export type { RankMemory } from './stage-sizing.js';
 export { parseStartupLog, type StartupLog } from './startup-log.js';

@@ -2,7 +2,7 @@
  * Counts parameters by component. Logical counts: packed weights unpacked, a tied head once.
  * Reads the tensors of a `ModelConfig`; holds no formula of its own.
  */
-import { tensorParameters } from './architecture/tensors.js';
+import { tensorParameters } from './architecture/tensor-shapes.js';
 import type { Component, ModelConfig, Tensor } from './model-config.js';
 
 /** How many parameters a model has. */

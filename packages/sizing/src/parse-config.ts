@@ -2,33 +2,23 @@
  * The way in: a published config.json (text or object) becomes a `ModelConfig`, or a coded error with place and fix.
  * Owns the order of reading and the checks that say "this is no model config"; formulas live in architecture/.
  */
+import { buildBlocks, outerTensors } from './architecture/blocks.js';
 import { familyTraits } from './architecture/families.js';
-import { buildFeedForward } from './architecture/feed-forward.js';
-import { alternatingKinds, type LayerPlan, planLayers } from './architecture/layer-plan.js';
-import { buildMixer } from './architecture/mixers.js';
+import { planLayers } from './architecture/layer-plan.js';
+import { buildPrediction } from './architecture/prediction-layers.js';
 import { assume, need, type Reading, refuse } from './architecture/reading.js';
 import { rotaryTables } from './architecture/rotary.js';
-import {
-  feedForwardTensors,
-  matrix,
-  mixerTensors,
-  plainMatrix,
-  vector,
-} from './architecture/tensors.js';
 import { buildVisionTower, defaultVision } from './architecture/vision-towers.js';
+import {
+  type Fields,
+  isObject,
+  refuseNonModel,
+  schemaError,
+  textFields,
+} from './config-document.js';
 import { invalidConfig } from './errors.js';
 import { parseJsonText } from './json-text.js';
-import type {
-  Block,
-  FeedForward,
-  FloatType,
-  Mixer,
-  ModelConfig,
-  MultiTokenPrediction,
-  QuantizationPlan,
-  Tensor,
-  VisionTower,
-} from './model-config.js';
+import type { FloatType, ModelConfig, QuantizationPlan, VisionTower } from './model-config.js';
 import { unwrapPartial } from './partial-config.js';
 import { planQuantization } from './quantization-config.js';
 import { quantizationSchema } from './quantization-schema.js';
@@ -43,74 +33,6 @@ export interface ParseConfigOptions {
   readonly source?: string;
   /** Body of hf_quant_config.json, when the model directory has one. */
   readonly quantization?: unknown;
-}
-
-type Fields = Readonly<Record<string, unknown>>;
-
-function isObject(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-interface Issues {
-  readonly issues: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[];
-}
-
-function schemaError(source: string, prefix: string, error: Issues): Error {
-  const first = error.issues[0];
-  const path = [prefix, ...(first?.path ?? []).map(String)].filter((part) => part !== '').join('.');
-  return invalidConfig(
-    source,
-    path,
-    first?.message ?? 'not as expected',
-    'give the unchanged config.json of the model',
-  );
-}
-
-function refuseNonModel(source: string, raw: Fields): void {
-  const tokenizer = [
-    'added_tokens_decoder',
-    'tokenizer_class',
-    'bos_token',
-    'added_tokens',
-    'vocab',
-    'merges',
-  ];
-  const found = tokenizer.find(
-    (name) => name in raw && !('hidden_size' in raw) && !('text_config' in raw),
-  );
-  if (found !== undefined && raw['model_type'] === undefined)
-    throw invalidConfig(
-      source,
-      found,
-      'this is a tokenizer file, not a model config',
-      'give config.json instead',
-    );
-  if (isObject(raw['model']) && isObject((raw['model'] as Fields)['vocab']))
-    throw invalidConfig(
-      source,
-      'model.vocab',
-      'this is a tokenizer file, not a model config',
-      'give config.json instead',
-    );
-  if ('weight_map' in raw)
-    throw invalidConfig(
-      source,
-      'weight_map',
-      'this is a safetensors index, not a model config',
-      'give config.json instead',
-    );
-}
-
-const NESTED = ['text_config', 'llm_config', 'language_config'] as const;
-
-function textFields(raw: Fields): { readonly fields: Fields; readonly prefix: string } {
-  for (const name of NESTED) {
-    const nested = raw[name];
-    if (isObject(nested)) return { fields: nested, prefix: name };
-  }
-  const thinker = raw['thinker_config'];
-  if (isObject(thinker)) return textFields(thinker);
-  return { fields: raw, prefix: '' };
 }
 
 const TYPES: ReadonlyMap<string, FloatType> = new Map<string, FloatType>([
@@ -132,170 +54,6 @@ function dtypeOf(reading: Reading, raw: Fields): FloatType {
   if (type === 'fp32') return 'bf16';
   if (type === undefined) assume(reading, `dtype "${name}" is unknown and taken as bf16`);
   return type ?? 'bf16';
-}
-
-function blockNorms(reading: Reading, feedForward: FeedForward): readonly Tensor[] {
-  const { traits, hidden, text } = reading;
-  const extra = feedForward.experts?.routerScales === true ? 3 : 0;
-  const norms = [
-    vector('norms', 'norms', (traits.norms + extra) * hidden * (traits.normBias ? 2 : 1)),
-  ];
-  const streams = text.hc_mult;
-  if (!streams || !text.o_lora_rank) return norms;
-  // Hyper-connections: a mixing matrix, a base and three scales before attention and before the network.
-  const mix = (2 + streams) * streams;
-  return [
-    ...norms,
-    plainMatrix({
-      component: 'norms',
-      module: 'hyper',
-      rows: 2 * mix,
-      columns: streams * hidden,
-      split: 'replicated',
-    }),
-    vector('norms', 'hyper.base', 2 * (mix + 3), { wide: true }),
-  ];
-}
-
-function makeBlock(reading: Reading, mixer: Mixer, feedForward: FeedForward): Block {
-  const { hidden } = reading;
-  return {
-    mixer,
-    feedForward,
-    tensors: [
-      ...mixerTensors(mixer, hidden),
-      ...feedForwardTensors(feedForward, hidden),
-      ...blockNorms(reading, feedForward),
-    ],
-  };
-}
-
-function buildBlocks(
-  reading: Reading,
-  plans: readonly LayerPlan[],
-): { blocks: Block[]; layers: number[] } {
-  const blocks: Block[] = [];
-  const known = new Map<string, number>();
-  const layers = plans.map((plan) => {
-    const { text } = reading;
-    const widths = Array.isArray(text.intermediate_size) ? text.intermediate_size[plan.index] : '';
-    const shares =
-      (text.num_kv_shared_layers ?? 0) > 0 &&
-      plan.index >= reading.layerCount - (text.num_kv_shared_layers ?? 0);
-    const key = `${plan.mixer}/${plan.feedForward}/${plan.ratio}/${widths}/${shares}/${text.indexer_types?.[plan.index] ?? ''}`;
-    const before = known.get(key);
-    if (before !== undefined) return before;
-    const index =
-      blocks.push(makeBlock(reading, buildMixer(reading, plan), buildFeedForward(reading, plan))) -
-      1;
-    known.set(key, index);
-    return index;
-  });
-  return { blocks, layers };
-}
-
-function predictionPlans(reading: Reading, plans: readonly LayerPlan[]): readonly LayerPlan[] {
-  const { text, layerCount } = reading;
-  const letters = text.mtp_hybrid_override_pattern
-    ? [...text.mtp_hybrid_override_pattern]
-    : (text.mtp_layers_block_type ?? []);
-  const pattern =
-    letters.length > 0 ? alternatingKinds(reading, letters, 'mtp_layers_block_type') : null;
-  if (pattern !== null)
-    return pattern.map((kinds) => ({
-      mixer: kinds.mixer,
-      feedForward: kinds.feedForward ?? 'dense',
-      ratio: null,
-      index: layerCount,
-    }));
-  const last = plans.at(-1);
-  if (last === undefined) return [];
-  if (reading.traits.silentPrediction > 0)
-    return [{ mixer: 'window', feedForward: 'dense', ratio: null, index: layerCount }];
-  const full = plans.some((plan) => plan.mixer === 'full') ? 'full' : last.mixer;
-  const ratio = text.compress_ratios ? (text.compress_ratios[layerCount] ?? 0) : null;
-  return [{ mixer: full, feedForward: last.feedForward, ratio, index: layerCount }];
-}
-
-function buildPrediction(
-  reading: Reading,
-  plans: readonly LayerPlan[],
-): MultiTokenPrediction | null {
-  const { text, traits, hidden, vocab } = reading;
-  const layers =
-    text.mtp_num_hidden_layers ??
-    text.mtp_layers ??
-    text.num_nextn_predict_layers ??
-    traits.silentPrediction;
-  if (layers === 0 || traits.prediction === 'absent') return null;
-  const own = predictionPlans(reading, plans).map((plan) =>
-    makeBlock(reading, buildMixer(reading, plan), buildFeedForward(reading, plan)),
-  );
-  const component = 'prediction' as const;
-  const tensors: Tensor[] = [
-    plainMatrix({
-      component,
-      module: 'mtp.eh_proj',
-      rows: hidden,
-      columns: 2 * hidden,
-      split: 'replicated',
-    }),
-    vector(component, 'mtp.norms', 3 * hidden),
-    ...own.flatMap((block) =>
-      block.tensors.map((tensor) => ({ ...tensor, component, module: `mtp.${tensor.module}` })),
-    ),
-  ];
-  if (traits.prediction === 'own-embeddings') {
-    tensors.push(
-      plainMatrix({
-        component,
-        module: 'mtp.embed_tokens',
-        rows: vocab,
-        columns: hidden,
-        split: 'vocabulary',
-      }),
-      plainMatrix({
-        component,
-        module: 'mtp.head',
-        rows: vocab,
-        columns: hidden,
-        split: 'vocabulary',
-      }),
-    );
-  }
-  return { layers, tensors, mixers: own.map((block) => block.mixer) };
-}
-
-function outerTensors(reading: Reading, tied: boolean): readonly Tensor[] {
-  const { hidden, vocab, traits, text } = reading;
-  const tensors = [
-    plainMatrix({
-      component: 'embedding',
-      module: 'embed_tokens',
-      rows: vocab,
-      columns: hidden,
-      split: 'vocabulary',
-    }),
-    vector('norms', 'norm', hidden * (traits.normBias ? 2 : 1)),
-  ];
-  if (!tied)
-    tensors.push(
-      matrix({
-        component: 'head',
-        module: 'lm_head',
-        rows: vocab,
-        columns: hidden,
-        split: 'vocabulary',
-      }),
-    );
-  if (text.lm_head_bias === true)
-    tensors.push(vector('head', 'lm_head.bias', vocab, { split: 'vocabulary' }));
-  const streams = text.hc_mult;
-  if (streams && text.o_lora_rank)
-    tensors.push(
-      vector('norms', 'hyper.head', streams * streams * hidden + streams + 1, { wide: true }),
-    );
-  return tensors;
 }
 
 function visionOf(reading: Reading, raw: Fields, architecture: string): VisionTower | null {

@@ -22,8 +22,9 @@ import type {
 } from './model-config.js';
 import { countParameters } from './parameters.js';
 import { ggufBits } from './quantization-schemes.js';
-import { poolBand, type StageSizing, sizeStages } from './size-model.js';
+import { poolBand } from './size-model.js';
 import { type ResolvedOptions, resolveOptions, type SizeOptions } from './size-options.js';
+import { type StageSizing, sizeStages } from './stage-sizing.js';
 import { readBytes } from './weights.js';
 
 /** Longest context taken when a workload leaves it open (the fleet file's rule). */

@@ -4,18 +4,18 @@
  * Source of the rules: reference "Weights"; measured against 50 start-up logs by the sizing-accuracy bench.
  */
 import { allocatedBytes } from './allocator.js';
-import { tensorParameters } from './architecture/tensors.js';
+import { tensorParameters } from './architecture/tensor-shapes.js';
 import type {
   Component,
   FloatType,
   ModelConfig,
-  ModuleRule,
   QuantizationPlan,
   QuantizationScheme,
   Tensor,
 } from './model-config.js';
 import { type LayerRange, type Parallel, SINGLE } from './parallel.js';
 import { floatBytes, matrixBytes, UNQUANTIZED } from './quantization-schemes.js';
+import { assignScheme } from './tensor-schemes.js';
 
 /** What decides the bytes of a rank's weights. */
 export interface WeightsOptions {
@@ -37,93 +37,6 @@ const VOCAB_PADDING = 64;
 const EXPERT_PADDING = 256;
 const ROCM_ROW = 512;
 const ROCM_PAD = 256;
-
-/** Module names a published rule may use for one of our fused modules. */
-const ALIASES: ReadonlyMap<string, readonly string[]> = new Map([
-  ['self_attn.qkv_proj', ['self_attn.q_proj', 'self_attn.qkv_proj']],
-  ['self_attn.q_a_proj', ['self_attn.q_a_proj', 'self_attn.fused_qkv_a_proj_with_mqa']],
-  ['mlp.gate_up_proj', ['mlp.gate_proj', 'mlp.gate_up_proj', 'feed_forward.gate_proj']],
-  ['mlp.down_proj', ['mlp.down_proj', 'feed_forward.down_proj']],
-  [
-    'mlp.experts',
-    [
-      'mlp.experts.0.up_proj',
-      'mlp.experts',
-      'ffn.experts',
-      'block_sparse_moe.experts',
-      'feed_forward.experts',
-      'mixer.experts',
-    ],
-  ],
-  [
-    'mlp.shared_experts.gate_up_proj',
-    [
-      'mlp.shared_experts.gate_proj',
-      'mlp.shared_expert.gate_proj',
-      'ffn.shared_experts.w1',
-      'feed_forward.shared_expert.gate_proj',
-      'mixer.shared_experts.up_proj',
-    ],
-  ],
-  [
-    'mlp.shared_experts.down_proj',
-    [
-      'mlp.shared_experts.down_proj',
-      'mlp.shared_expert.down_proj',
-      'ffn.shared_experts.w2',
-      'feed_forward.shared_expert.down_proj',
-      'mixer.shared_experts.down_proj',
-    ],
-  ],
-  ['linear_attn.in_proj_qkvz', ['linear_attn.in_proj_qkv', 'linear_attn.in_proj_qkvz']],
-  ['linear_attn.in_proj_ba', ['linear_attn.in_proj_b', 'linear_attn.in_proj_ba']],
-]);
-
-interface Assignment {
-  readonly scheme: QuantizationScheme;
-  /** Layers where an exclusion keeps the float type. */
-  readonly except: ReadonlySet<number> | 'all' | null;
-}
-
-function matching<T extends ModuleRule>(rules: readonly T[], names: readonly string[]): T[] {
-  return rules.filter((rule) =>
-    names.some((name) => rule.pattern.test(name) || rule.pattern.test(`model.layers.0.${name}`)),
-  );
-}
-
-const PLAIN: Assignment = { scheme: UNQUANTIZED, except: null };
-
-/** Matching module names is most of the work of a sizing, and plans and tensors never change: remembered per plan. */
-const assigned = new WeakMap<QuantizationPlan, WeakMap<Tensor, Assignment>>();
-
-function assign(tensor: Tensor, plan: QuantizationPlan | null): Assignment {
-  if (plan === null || !tensor.linear) return PLAIN;
-  let known = assigned.get(plan);
-  if (known === undefined) {
-    known = new WeakMap();
-    assigned.set(plan, known);
-  }
-  const before = known.get(tensor);
-  if (before !== undefined) return before;
-  const made = match(tensor, plan);
-  known.set(tensor, made);
-  return made;
-}
-
-function match(tensor: Tensor, plan: QuantizationPlan): Assignment {
-  const gguf = plan.base.method.startsWith('gguf:');
-  const embedding = tensor.component === 'embedding' || tensor.component === 'vision';
-  if (embedding && !gguf) return PLAIN;
-  const names = ALIASES.get(tensor.module) ?? [tensor.module];
-  // Named as such or as part of a layer kind: the head only where a rule names it.
-  const override = matching(plan.overrides, names)[0];
-  if (override !== undefined) return { scheme: override.scheme, except: null };
-  if (tensor.component === 'head' && !gguf) return PLAIN;
-  const excluded = matching(plan.excluded, names);
-  if (excluded.some((rule) => rule.layers === null)) return { scheme: plan.base, except: 'all' };
-  const layers = new Set<number>(excluded.flatMap((rule) => [...(rule.layers ?? [])]));
-  return { scheme: plan.base, except: layers.size > 0 ? layers : null };
-}
 
 /** Rows and columns of a tensor on one rank. */
 export function shardShape(
@@ -209,7 +122,7 @@ export function rankWeights(
     const block = config.blocks[index];
     if (block === undefined) continue;
     for (const tensor of block.tensors) {
-      const { scheme, except } = assign(tensor, options.quantization);
+      const { scheme, except } = assignScheme(tensor, options.quantization);
       const plain =
         except === null
           ? 0
@@ -241,7 +154,7 @@ export function rankWeights(
     if (here)
       add(
         tensor.component,
-        tensorBytes(tensor, assign(tensor, options.quantization).scheme, options, false),
+        tensorBytes(tensor, assignScheme(tensor, options.quantization).scheme, options, false),
       );
   }
   if (range.first && config.vision !== null) {
@@ -262,7 +175,8 @@ export function rankWeights(
         config.mtp.layers *
           tensorBytes(
             tensor,
-            assign({ ...tensor, module: tensor.module.slice(4) }, options.quantization).scheme,
+            assignScheme({ ...tensor, module: tensor.module.slice(4) }, options.quantization)
+              .scheme,
             options,
             false,
           ),
@@ -293,7 +207,7 @@ export function readBytes(config: ModelConfig, options: WeightsOptions): ReadByt
   let always = 0;
   let routed = 0;
   const bytesOf = (tensor: Tensor, plain: boolean): number => {
-    const { scheme } = assign(tensor, options.quantization);
+    const { scheme } = assignScheme(tensor, options.quantization);
     const { weights, scales } = matrixBytes(
       plain ? UNQUANTIZED : scheme,
       tensor.rows,
@@ -305,7 +219,7 @@ export function readBytes(config: ModelConfig, options: WeightsOptions): ReadByt
   };
   for (const [layer, index] of config.layers.entries()) {
     for (const tensor of config.blocks[index]?.tensors ?? []) {
-      const { except } = assign(tensor, options.quantization);
+      const { except } = assignScheme(tensor, options.quantization);
       const plain = except === 'all' || except?.has(layer) === true;
       if (tensor.component === 'experts' && tensor.stack > 1) routed += bytesOf(tensor, plain);
       else always += bytesOf(tensor, plain);

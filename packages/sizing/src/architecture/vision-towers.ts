@@ -5,7 +5,7 @@
 import type { Tensor, VisionTower } from '../model-config.js';
 import type { RawVision } from '../schema.js';
 import { assume, need, type Reading } from './reading.js';
-import { plainMatrix, tensorParameters, vector } from './tensors.js';
+import { plainMatrix, tensorParameters, vector } from './tensor-shapes.js';
 
 interface Encoder {
   readonly hidden: number;
