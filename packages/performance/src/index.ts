@@ -3,4 +3,50 @@
  *
  * @packageDocumentation
  */
-export {};
+export {
+  type Assumption,
+  type AssumptionGrade,
+  DEFAULT_ASSUMPTIONS,
+  type PerformanceAssumptions,
+} from './assumptions.js';
+export { BANDS, type Band, type Bands } from './bands.js';
+export { type CoTenantSlowdownOptions, coTenantSlowdown } from './co-tenants.js';
+export {
+  ENGINE_PROFILES,
+  type EngineConstants,
+  type EngineFamily,
+  type EngineProfile,
+  type Grade,
+} from './engine-constants.js';
+export {
+  createEngineSimulation,
+  type EngineCounters,
+  type EngineRequest,
+  type EngineSequence,
+  type EngineSimulation,
+  type EngineSimulationOptions,
+  type EngineStep,
+  type SequenceState,
+} from './engine-simulation.js';
+export {
+  type LoadMeasurement,
+  type LoadSimulationOptions,
+  type Percentiles,
+  simulateLoad,
+} from './load-simulation.js';
+export {
+  type MathPrecision,
+  type PartitionSpeed,
+  type PartitionSpeedOptions,
+  toPartitionSpeed,
+} from './partition-speed.js';
+export { type CalibratedConstants, type PredictOptions, predict } from './predict.js';
+export { type CardMember, type MemberPrediction, predictTogether } from './predict-together.js';
+export type { Estimate, NoPrediction, Prediction } from './prediction.js';
+export {
+  createStepModel,
+  type DecodeParts,
+  type StepModel,
+  type StepModelOptions,
+} from './step-model.js';
+export type { Arrivals, Lengths, Traffic } from './traffic.js';
