@@ -4,6 +4,41 @@
  * @packageDocumentation
  */
 export {
+  applyRepartition,
+  type DegradedState,
+  type DrainRequest,
+  type RepartitionOptions,
+  type RepartitionProgress,
+  type RepartitionResult,
+  recoverRepartition,
+} from './apply-repartition.js';
+export {
+  assertLayout,
+  type DesiredLayout,
+  describeLayout,
+  type LayoutDifference,
+} from './assert-layout.js';
+export {
+  judgeLayout,
+  type LayoutVerdict,
+  type LegalLayout,
+  type LegalLayouts,
+  legalLayouts,
+  type RefusedLayout,
+} from './layout-rules.js';
+export { expectedLoadMode } from './load-mode.js';
+export type { CardLayout, CardTarget, LayoutStep } from './next-step.js';
+export { readRepartitionHistory } from './repartition-journal.js';
+export {
+  type PlanRepartitionOptions,
+  type PlanRepartitionResult,
+  planRepartition,
+  type RepartitionPlan,
+  type RepartitionStep,
+  toLayoutChanges,
+} from './repartition-plan.js';
+export { DEFAULT_LIMITS, type RepartitionLimits } from './step-runner.js';
+export {
   type DurationRange,
   expectedSwitchMs,
   HARDWARE_TIMING,
@@ -12,3 +47,9 @@ export {
   type SwitchTiming,
   toSwitchTiming,
 } from './switch-timing.js';
+export type {
+  Direction,
+  RecordedError,
+  RepartitionRecord,
+  TransactionOutcome,
+} from './transaction.js';

@@ -1,0 +1,262 @@
+/**
+ * Plans a change of layouts as data: the steps in order, how long they are expected to take, and which instances must
+ * stop. Pure and deterministic; the order itself is next-step.ts.
+ */
+import { createHash } from 'node:crypto';
+import {
+  type Assignment,
+  type CardId,
+  formatLayout,
+  type InstanceId,
+  type Inventory,
+  type Layout,
+  type LayoutChange,
+  type NodeName,
+  type ObservedCard,
+  type PlanId,
+  planId,
+  type Reason,
+} from '@aim-gpu/core';
+import { type DesiredLayout, describeLayout, toCardLayouts } from './assert-layout.js';
+import { judgeLayout } from './layout-rules.js';
+import { expectedLoadMode } from './load-mode.js';
+import {
+  type CardLayout,
+  type CardTarget,
+  hiveKey,
+  type LayoutStep,
+  nextStep,
+} from './next-step.js';
+import { expectedSwitchMs, HARDWARE_TIMING, type SwitchTiming } from './switch-timing.js';
+
+/** A step with what is expected of it. */
+export interface RepartitionStep {
+  readonly change: LayoutStep;
+  readonly expectedMs: number;
+  /** Instances that must not run meanwhile. */
+  readonly stops: readonly InstanceId[];
+  /** Layouts of the node after it, as far as can be foreseen. */
+  readonly after: readonly CardTarget[];
+}
+
+/** A change of a node's layouts, as data. Same input, same bytes, the id included. */
+export interface RepartitionPlan {
+  readonly apiVersion: 'aim-gpu/v1alpha1';
+  readonly kind: 'RepartitionPlan';
+  /** Hash of everything else in the plan. */
+  readonly id: PlanId;
+  readonly node: NodeName;
+  /** What the plan was made against. */
+  readonly generation: string;
+  /** Every card of the node whose layout could be read, before and after. */
+  readonly from: readonly CardTarget[];
+  readonly to: readonly CardTarget[];
+  /** Empty when nothing has to change. */
+  readonly steps: readonly RepartitionStep[];
+  readonly expectedMs: number;
+  /** Every instance that must stop for it. */
+  readonly stops: readonly InstanceId[];
+  readonly warnings: readonly Reason[];
+}
+
+/** Options of {@link planRepartition}. */
+export interface PlanRepartitionOptions {
+  readonly inventory: Inventory;
+  /** Cards left out keep the layout they have. */
+  readonly desired: readonly DesiredLayout[];
+  /** What runs now. */
+  readonly assignments: readonly Assignment[];
+  /** What to expect of this machine; real hardware when left out. */
+  readonly timing?: SwitchTiming;
+  /** What a busy process blocks: its own card (newer kernels, when left out) or every card of the node. */
+  readonly busyScope?: 'card' | 'node';
+}
+
+/** A plan, or why there is none. */
+export type PlanRepartitionResult =
+  | { readonly ok: true; readonly plan: RepartitionPlan }
+  | { readonly ok: false; readonly reasons: readonly Reason[] };
+
+/**
+ * Plans the change of a node to the desired layouts, with the fewest reloads and then the fewest steps that lead there.
+ * Reasons of refusal: those of `legalLayouts`, `CARD_UNKNOWN`, `LAYOUT_UNREAD` (a card's layout could not be read),
+ * `HIVE_MEMORY_CONFLICT` (cards of one hive would differ in memory mode).
+ */
+export function planRepartition(options: PlanRepartitionOptions): PlanRepartitionResult {
+  const { inventory, desired } = options;
+  const reasons = [...refuseUnknown(inventory, desired)];
+  const warnings: Reason[] = [];
+  const from: CardTarget[] = [];
+  const to: CardTarget[] = [];
+  const unread: Reason[] = [];
+  for (const card of inventory.cards) {
+    const current = readLayout(card);
+    const wish = desired.find((entry) => entry.card === card.id)?.layout;
+    if (current === null) {
+      const message = `${card.id} is in ${describeLayout(card.layout)}; what cannot be read cannot be changed`;
+      (wish === undefined ? unread : reasons).push({ code: 'LAYOUT_UNREAD', message });
+      continue;
+    }
+    const wanted = wish ?? current;
+    const verdict = judgeLayout(card, wanted);
+    if (verdict.ok) warnings.push(...verdict.warnings);
+    else reasons.push(...verdict.reasons);
+    from.push({ card: card.id, hive: card.hive, layout: current });
+    to.push({ card: card.id, hive: card.hive, layout: wanted });
+  }
+  reasons.push(...refuseSplitHives(to));
+  if (reasons.length > 0) return { ok: false, reasons };
+
+  const steps = unroll(options, to);
+  // A reload resets every card, so one that could not be read could not be put back.
+  const reloads = steps.some((step) => step.change.kind === 'reload');
+  if (reloads && unread.length > 0) return { ok: false, reasons: unread };
+  const plan = {
+    apiVersion: 'aim-gpu/v1alpha1',
+    kind: 'RepartitionPlan',
+    node: inventory.node,
+    generation: inventory.generation,
+    from,
+    to,
+    steps,
+    expectedMs: steps.reduce((sum, step) => sum + step.expectedMs, 0),
+    stops: [...new Set(steps.flatMap((step) => step.stops))].sort(),
+    warnings,
+  } as const;
+  const digest = createHash('sha256').update(JSON.stringify(plan)).digest('hex');
+  return { ok: true, plan: { ...plan, id: planId(digest.slice(0, 32)) } };
+}
+
+/**
+ * The plan's steps as entries of a `Plan` document: one for each hive whose memory mode changes (`card` null, since the
+ * whole node reloads) and one for each compute switch. Stopping and time of the reload are in the first of the former.
+ */
+export function toLayoutChanges(plan: RepartitionPlan): readonly LayoutChange[] {
+  let before = plan.from;
+  const changes: LayoutChange[] = [];
+  const reload = plan.steps.find((step) => step.change.kind === 'reload');
+  for (const step of plan.steps) {
+    const { change } = step;
+    const card = change.kind === 'reload' ? null : change.card;
+    const source = before.find((entry) => entry.card === card)?.layout;
+    before = step.after;
+    if (card === null || source === undefined) continue;
+    if (change.kind === 'set-compute') {
+      const target = { compute: change.to, memory: source.memory };
+      changes.push({
+        node: plan.node,
+        card,
+        from: source,
+        to: target,
+        expectedMs: step.expectedMs,
+        stops: step.stops,
+      });
+      continue;
+    }
+    const first = changes.length === 0;
+    const reached = reload?.after.find((entry) => entry.card === card)?.layout ?? source;
+    const expectedMs = step.expectedMs + (first ? (reload?.expectedMs ?? 0) : 0);
+    changes.push({
+      node: plan.node,
+      card: null,
+      from: source,
+      to: reached,
+      expectedMs,
+      stops: reload?.stops ?? [],
+    });
+  }
+  return changes;
+}
+
+function unroll(
+  options: PlanRepartitionOptions,
+  to: readonly CardTarget[],
+): readonly RepartitionStep[] {
+  const { inventory, assignments, timing = HARDWARE_TIMING, busyScope = 'card' } = options;
+  const everyone = assignments.filter((entry) =>
+    entry.shares.some((share) => share.node === inventory.node),
+  );
+  const steps: RepartitionStep[] = [];
+  const staged = new Set<string>();
+  let state: readonly CardLayout[] = toCardLayouts(inventory);
+  for (;;) {
+    const change = nextStep(state, to, staged);
+    if (change === null) return steps;
+    state = forecast(inventory.cards, state, to, change, staged);
+    const stopped = everyone.filter((entry) => mustStop(entry, change, busyScope));
+    steps.push({
+      change,
+      expectedMs: expectedSwitchMs({ kind: change.kind, timing }),
+      stops: stopped.map((entry) => entry.instance).sort(),
+      after: state.filter(isRead),
+    });
+  }
+}
+
+/** What a step is expected to lead to; `staged` is kept up to date. */
+function forecast(
+  cards: readonly ObservedCard[],
+  state: readonly CardLayout[],
+  to: readonly CardTarget[],
+  change: LayoutStep,
+  staged: Set<string>,
+): readonly CardLayout[] {
+  switch (change.kind) {
+    case 'stage-memory':
+      staged.add(hiveKey(change));
+      return state;
+    case 'reload':
+      staged.clear();
+      return state.map((entry) => {
+        const card = cards.find((candidate) => candidate.id === entry.card);
+        const memory = to.find((target) => target.card === entry.card)?.layout.memory;
+        if (card === undefined || memory === undefined) return entry;
+        return { ...entry, layout: { compute: expectedLoadMode(card, memory), memory } };
+      });
+    case 'set-compute':
+      return state.map((entry) =>
+        entry.card === change.card
+          ? { ...entry, layout: { ...entry.layout, compute: change.to } }
+          : entry,
+      );
+  }
+}
+
+function mustStop(assignment: Assignment, change: LayoutStep, busyScope: 'card' | 'node'): boolean {
+  if (change.kind === 'stage-memory') return false;
+  if (change.kind === 'reload' || busyScope === 'node') return true;
+  return assignment.shares.some((share) => share.card === change.card);
+}
+
+function isRead(entry: CardLayout): entry is CardTarget {
+  return entry.layout.compute !== null && entry.layout.memory !== null;
+}
+
+function readLayout(card: ObservedCard): Layout | null {
+  const { compute, memory } = card.layout;
+  return compute === null || memory === null ? null : { compute, memory };
+}
+
+function refuseUnknown(inventory: Inventory, desired: readonly DesiredLayout[]): readonly Reason[] {
+  const known = new Set<CardId>(inventory.cards.map((card) => card.id));
+  return desired
+    .filter((entry) => !known.has(entry.card))
+    .map((entry) => ({
+      code: 'CARD_UNKNOWN',
+      message: `${inventory.node} has no card ${entry.card}`,
+    }));
+}
+
+function refuseSplitHives(to: readonly CardTarget[]): readonly Reason[] {
+  const first = new Map<string, CardTarget>();
+  return to.flatMap((entry) => {
+    const key = hiveKey(entry);
+    const other = first.get(key) ?? entry;
+    first.set(key, other);
+    if (other.layout.memory === entry.layout.memory) return [];
+    const both = `${other.card} would be in ${formatLayout(other.layout)} and ${entry.card} in ${formatLayout(entry.layout)}`;
+    return [
+      { code: 'HIVE_MEMORY_CONFLICT', message: `cards of one hive have one memory mode: ${both}` },
+    ];
+  });
+}
