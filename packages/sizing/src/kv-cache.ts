@@ -25,6 +25,8 @@ export interface KvCacheOptions {
   readonly contextRanks: number;
   /** Type of state-space states, when it is not the config's. */
   readonly stateType: FloatType | null;
+  /** SGLang: one pool, windowed layers get this share of the full layers' tokens; `null` for vLLM's groups. */
+  readonly windowShare: number | null;
   /** KV layers of a draft model or of prediction layers, added to full-context layers. */
   readonly extraLayers: readonly Mixer[];
 }
@@ -258,6 +260,27 @@ function grouped(specs: readonly Spec[], options: KvCacheOptions): KvGeometry {
   };
 }
 
+/** SGLang: one pool of tokens over all layers, states beside it. */
+function pooled(specs: readonly Spec[], options: KvCacheOptions, windowShare: number): KvGeometry {
+  let cell = 0;
+  let fixed = 0;
+  for (const spec of specs) {
+    if (spec.kind === 'state') fixed += spec.bytes * spec.count * options.stateBlocks;
+    else cell += spec.bytes * spec.count * (spec.kind === 'full' ? 1 : windowShare);
+  }
+  const block = options.blockSize;
+  const blockBytes = Math.max(1, Math.ceil(block * cell));
+  return {
+    blockSize: block,
+    blockBytes,
+    groups: 1,
+    bytesPerToken: cell,
+    bytesPerRequestFixed: fixed,
+    blocksPerRequest: (tokens) => Math.ceil(tokens / block) + Math.ceil(fixed / blockBytes),
+    approximate: false,
+  };
+}
+
 /** Compressed caches do not share one page size: sized as a slope and a fixed part, in blocks of the slope. */
 function compressed(specs: readonly Spec[], options: KvCacheOptions): KvGeometry {
   const block = Math.max(options.blockSize, 256);
@@ -290,6 +313,7 @@ export function kvGeometry(
   const specs = collect(config, range, options);
   if (config.blocks.some((block) => block.mixer.kind === 'compressed'))
     return compressed(specs, options);
+  if (options.windowShare !== null) return pooled(specs, options, options.windowShare);
   const allFull = specs.every((spec) => spec.kind === 'full');
   return allFull || specs.length < 2 ? uniform(specs, options) : grouped(specs, options);
 }

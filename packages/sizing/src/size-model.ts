@@ -80,8 +80,7 @@ function kvOf(stage: StageSizing, options: ResolvedOptions): KvSizing {
   const blocks = blocksOf(stage);
   const maxConcurrency = blocks / needed;
   const tokens = Math.floor(maxConcurrency * options.maxModelLen);
-  const perBlocks =
-    Math.floor(blocks / geometry.groups) * geometry.blockSize * options.contextRanks;
+  const perBlocks = Math.floor(blocks / geometry.groups) * geometry.blockSize;
   return {
     ...common,
     blocks,

@@ -14,6 +14,7 @@ import type { Formulas } from './formulas.js';
 import type { KvCacheType } from './kv-cache.js';
 import type { FloatType, ModelConfig, QuantizationPlan } from './model-config.js';
 import { checkParallel, type Parallel, SINGLE } from './parallel.js';
+import { sglangMemoryFraction } from './sglang-rules.js';
 import { parseDtype, parseKvCacheType, parseQuantization, parseStateType } from './spellings.js';
 
 /** Options of `sizeModel`; all but the model are optional, and words may be spelled as vLLM spells them. */
@@ -152,6 +153,16 @@ function correctionsOf(
   };
 }
 
+function defaultUtilization(
+  profile: EngineProfile,
+  total: number | null,
+  parallel: Parallel,
+): number {
+  if (profile.generation === 'sglang' && total !== null && total > 0)
+    return sglangMemoryFraction(total, parallel);
+  return profile.defaultUtilization;
+}
+
 /** Fills in defaults by engine release and memory size. Throws `ERR_CONFIG_INVALID` for values out of range. */
 export function resolveOptions(config: ModelConfig, options: SizeOptions): ResolvedOptions {
   const assumptions: string[] = [];
@@ -183,7 +194,7 @@ export function resolveOptions(config: ModelConfig, options: SizeOptions): Resol
     'max-num-batched-tokens',
     options.maxNumBatchedTokens ?? usualTokens,
   );
-  const utilization = options.gpuMemoryUtilization ?? profile.defaultUtilization;
+  const utilization = options.gpuMemoryUtilization ?? defaultUtilization(profile, total, parallel);
   if (!(utilization > 0 && utilization <= 1))
     throw outOfRange('gpu-memory-utilization', utilization, 'a number above 0 and at most 1');
   const speculative = options.speculative ?? null;

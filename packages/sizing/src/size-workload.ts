@@ -44,7 +44,8 @@ export interface SizeWorkloadOptions {
 
 function argument(workload: Workload, name: string): unknown {
   const { args } = workload.engine;
-  return args[name] ?? args[name.replaceAll('-', '_')];
+  // A bare flag is null, so presence counts.
+  return name in args ? args[name] : args[name.replaceAll('-', '_')];
 }
 
 function numberArgument(workload: Workload, name: string): number | null {

@@ -1,9 +1,15 @@
+/**
+ * Memory of one pipeline stage by component, and the KV pool that its budget leaves. The budget identity stands here;
+ * corrections of a calibration and formulas of the user are applied here, after the package's own terms.
+ * Source: reference "The budget identity" (vLLM V1 gpu_worker) and "SGLang".
+ */
 import type { Corrections } from './calibration-file.js';
 import type { FormulaComponent } from './formulas.js';
 import { type KvGeometry, kvGeometry } from './kv-cache.js';
 import type { Mixer, ModelConfig } from './model-config.js';
 import { activationBytes, contextBytes, graphBytes, loraBytes, nonTorchBytes } from './overhead.js';
 import { type LayerRange, pipelineStages } from './parallel.js';
+import { SGLANG_WINDOW_RATIO } from './sglang-rules.js';
 import type { ResolvedOptions } from './size-options.js';
 import { type RankWeights, rankWeights, readBytes, type WeightsOptions } from './weights.js';
 
@@ -166,6 +172,7 @@ function sizeStage(config: ModelConfig, range: LayerRange, options: ResolvedOpti
     stateBlocks: profile.stateBlocks + speculativeTokens,
     contextRanks: options.contextRanks,
     stateType: options.stateType,
+    windowShare: profile.generation === 'sglang' ? SGLANG_WINDOW_RATIO : null,
     extraLayers: draftMixers(config, options),
   });
   const memory = byFormulas(config, corrected(predicted, options.corrections), geometry, options);

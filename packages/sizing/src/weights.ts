@@ -226,12 +226,10 @@ export function readBytes(config: ModelConfig, options: WeightsOptions): ReadByt
     }
   }
   // The output projection is read whole in every step; an embedding table is only looked up.
-  const head = config.outerTensors.find(
-    (tensor) => tensor.component === (config.tied ? 'embedding' : 'head'),
-  );
-  if (head !== undefined) always += bytesOf(head, false);
-  const rest = config.outerTensors.filter((tensor) => tensor !== head);
-  const vision = (config.vision?.parameters ?? 0) * floatBytes(options.dtype);
-  const other = vision + rest.reduce((sum, tensor) => sum + bytesOf(tensor, false), 0);
+  let other = (config.vision?.parameters ?? 0) * floatBytes(options.dtype);
+  for (const tensor of config.outerTensors) {
+    if (tensor.component === 'embedding' && !config.tied) other += bytesOf(tensor, false);
+    else always += bytesOf(tensor, false);
+  }
   return { always, routed, other };
 }

@@ -6,7 +6,7 @@ describe('accuracy on measured start-up logs', () => {
   let accuracy: Accuracy;
   beforeAll(() => {
     accuracy = measureAccuracy();
-  });
+  }, 60_000);
   const scored = () => accuracy.rows.filter((row) => row.group === 'scored');
 
   test('the scored set has not shrunk', () => {
