@@ -3,4 +3,11 @@
  *
  * @packageDocumentation
  */
-export {};
+export { assertShares, type ShareViolation } from './assert-shares.js';
+export { BARE_HOST, type HostCapabilities } from './host-capabilities.js';
+export {
+  type CuRange,
+  explainEnvelope,
+  type PlanEnvelopeOptions,
+  planEnvelope,
+} from './plan-envelope.js';
