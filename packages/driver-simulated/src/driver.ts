@@ -122,6 +122,15 @@ export function createSimulatedDriver(options: SimulatedDriverOptions): Simulate
     return observe({ node, state: await machine.read(), nowMs: clock.epochMs(), kernel });
   };
 
+  /** Waits by the wall clock, which the machine's changes are kept in; one that was set back ends the wait. */
+  const waitUntil = async (untilMs: number, sinceMs: number, call: CallOptions): Promise<void> => {
+    for (;;) {
+      const nowMs = clock.epochMs();
+      if (nowMs >= untilMs || nowMs < sinceMs) return;
+      await clock.sleep(untilMs - nowMs, call);
+    }
+  };
+
   const change = async (
     what: {
       readonly call: FaultableCall;
@@ -161,7 +170,7 @@ export function createSimulatedDriver(options: SimulatedDriverOptions): Simulate
       const until = options.settle === 'caller' ? window.endsAtMs : window.visibleAtMs;
       const limitMs = what.kind === 'compute' ? COMPUTE_TIMEOUT_MS : RELOAD_TIMEOUT_MS;
       const waitMs = until - window.startedAtMs;
-      await clock.sleep(Math.min(waitMs, limitMs), call);
+      await waitUntil(Math.min(until, window.startedAtMs + limitMs), window.startedAtMs, call);
       if (waitMs > limitMs) throw switchTimeout(what.call, limitMs);
     }
     return discover(call);
