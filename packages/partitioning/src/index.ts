@@ -3,15 +3,7 @@
  *
  * @packageDocumentation
  */
-export {
-  applyRepartition,
-  type DegradedState,
-  type DrainRequest,
-  type RepartitionOptions,
-  type RepartitionProgress,
-  type RepartitionResult,
-  recoverRepartition,
-} from './apply-repartition.js';
+export { applyRepartition, recoverRepartition } from './apply-repartition.js';
 export {
   assertLayout,
   type DesiredLayout,
@@ -37,6 +29,13 @@ export {
   type RepartitionStep,
   toLayoutChanges,
 } from './repartition-plan.js';
+export type {
+  DegradedState,
+  DrainRequest,
+  RepartitionOptions,
+  RepartitionProgress,
+  RepartitionResult,
+} from './repartition-result.js';
 export { DEFAULT_LIMITS, type RepartitionLimits } from './step-runner.js';
 export {
   type DurationRange,

@@ -383,6 +383,36 @@ describe('applyRepartition', () => {
     });
   });
 
+  it('stands when the journal cannot be shortened', async () => {
+    const driver = createModelDriver(aModel(1, 1));
+    const bench = aBench(driver);
+    const old = await planFor(driver, 'DPX/NPS1');
+    for (let turn = 0; turn < 250; turn += 1) {
+      await bench.store.journal('repartition').append({ type: 'begin', plan: old, at: 1 });
+      const end = {
+        type: 'end',
+        id: old.id,
+        at: 1,
+        outcome: 'rolled-back',
+        observed: null,
+        error: null,
+      };
+      await bench.store.journal('repartition').append(end);
+    }
+    const journal: StateStore['journal'] = (name) => ({
+      ...bench.store.journal<never>(name),
+      compact: async () => {
+        throw new Error('disk full');
+      },
+    });
+    const plan = await planFor(driver, 'CPX/NPS1');
+    const options = { ...bench.options, store: { ...bench.store, journal }, plan };
+    expect(await applyRepartition(options)).toMatchObject({ outcome: 'applied' });
+    expect(bench.logger.records.map((record) => record.event)).toContain(
+      'repartition-history-kept',
+    );
+  });
+
   it('keeps the journal short', async () => {
     const driver = createModelDriver(aModel(1, 1));
     const bench = aBench(driver);

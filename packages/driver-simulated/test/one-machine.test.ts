@@ -1,0 +1,50 @@
+/** Separate commands see one machine: two drivers over a state directory, with the host's own time and processes. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createRng, gib, instanceId, nodeName, systemClock, workloadName } from '@aim-gpu/core';
+import { createFileStateStore } from '@aim-gpu/core/node';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { createSimulatedDriver, type SimulatedDriver } from '../src/index.js';
+import { CARD, someSimulatedCards } from './simulated-machine.js';
+
+let directory: string;
+beforeEach(async () => {
+  directory = await mkdtemp(path.join(tmpdir(), 'aim-gpu-simulated-'));
+});
+afterEach(() => rm(directory, { recursive: true, force: true }));
+
+const open = (): SimulatedDriver =>
+  createSimulatedDriver({
+    node: nodeName('node-a'),
+    cards: someSimulatedCards(1),
+    store: createFileStateStore({ directory, clock: systemClock }),
+    clock: systemClock,
+    rng: createRng(5),
+    timing: 'short',
+  });
+
+it('a process of one command blocks the switch of another, and memory is never oversold', async () => {
+  const [first, second] = [open(), open()];
+  const tenant = (replica: number) => ({
+    instance: instanceId(workloadName('chat'), replica),
+    pid: process.pid,
+    card: CARD,
+    partition: 0,
+    memoryBytes: gib(60),
+  });
+  const attached = await Promise.allSettled(
+    [first, second, first, second].map((driver, replica) =>
+      driver.sharedDevice.attach(tenant(replica)),
+    ),
+  );
+  expect(attached.filter((result) => result.status === 'fulfilled')).toHaveLength(3);
+  const { generation } = await second.discover();
+  const call = second.setComputeMode(CARD, 'DPX', { expect: generation });
+  await expect(call).rejects.toMatchObject({ code: 'ERR_DEVICE_BUSY' });
+  for (const result of attached) if (result.status === 'fulfilled') await result.value.release();
+  await systemClock.sleep(300);
+  const after = await second.setComputeMode(CARD, 'DPX', { expect: generation });
+  expect(after.cards[0]?.partitions).toHaveLength(2);
+  expect(await first.discover()).toEqual(after);
+}, 20_000);

@@ -1,0 +1,242 @@
+/**
+ * Drives an open transaction to its end: drain, step by step with read-back, and back again when that fails. Writes each
+ * record before what it announces. Effects go through the driver, the state store and the caller's `drain` alone; the
+ * order of steps is next-step.ts.
+ */
+import { AimError, type Inventory, type PlanId, type Reason, silentLogger } from '@aim-gpu/core';
+import { toCardLayouts } from './assert-layout.js';
+import { xcdsOf } from './load-mode.js';
+import { type CardTarget, hiveKey, nextStep } from './next-step.js';
+import { appendRecord, readRepartitionHistory, shortenHistory } from './repartition-journal.js';
+import type { RepartitionPlan } from './repartition-plan.js';
+import {
+  degradedState,
+  type RepartitionOptions,
+  type RepartitionProgress,
+  type RepartitionResult,
+} from './repartition-result.js';
+import {
+  DEFAULT_LIMITS,
+  type RepartitionLimits,
+  readOrNull,
+  runStep,
+  type StepContext,
+} from './step-runner.js';
+import type {
+  Direction,
+  OpenTransaction,
+  RecordedError,
+  RepartitionRecord,
+} from './transaction.js';
+
+/** Drives an open transaction to its end, under the lease that the caller holds. */
+export async function finishTransaction(
+  options: RepartitionOptions,
+  open: OpenTransaction,
+): Promise<RepartitionResult> {
+  const { driver, store, clock } = options;
+  const { plan } = open;
+  const startedAt = clock.monoMs();
+  let failure: unknown = open.error === null ? null : toError(open.error);
+  if (open.direction === 'forward') {
+    const applied = await tryForward(options, open, startedAt);
+    if ('inventory' in applied) {
+      const { inventory } = applied;
+      report(options, plan, { phase: 'done', change: null, begun: plan.steps.length, startedAt });
+      return { ok: true, outcome: 'applied', inventory, tookMs: clock.monoMs() - startedAt };
+    }
+    failure = applied.failure;
+    const record = { type: 'rolling-back', id: plan.id, at: clock.epochMs() } as const;
+    await appendRecord(store, { ...record, error: describeError(failure) });
+  }
+  const error = AimError.is(failure) ? failure : toError(describeError(failure));
+  const reasons = [{ code: error.code, message: error.message }];
+  let inventory: Inventory;
+  try {
+    inventory = await converge(options, plan, 'back', startedAt);
+  } catch (backError) {
+    const seen = await readOrNull(driver);
+    await end(options, plan, 'degraded', seen, backError);
+    const back = describeError(backError);
+    return {
+      ok: false,
+      outcome: 'degraded',
+      state: degradedState(seen),
+      inventory: seen,
+      reasons: [...reasons, { code: back.code, message: `rolling back: ${back.message}` }],
+      error: AimError.is(backError) ? backError : error,
+      nextCommand: options.resumeCommand ?? 'aim-gpu up',
+    };
+  }
+  await end(options, plan, 'rolled-back', inventory, error);
+  if (options.signal?.aborted && failure === options.signal.reason) throw failure;
+  const staged = stagedLeftOver(await readRepartitionHistory(store), plan.id);
+  return { ok: false, outcome: 'rolled-back', inventory, reasons: [...reasons, ...staged], error };
+}
+
+/** Goes forward and closes the transaction; what stopped it is a value, so that nothing after the end can undo it. */
+async function tryForward(
+  options: RepartitionOptions,
+  { plan, drained }: OpenTransaction,
+  startedAt: number,
+): Promise<{ readonly inventory: Inventory } | { readonly failure: unknown }> {
+  try {
+    if (!drained) await drain(options, plan);
+    const inventory = await converge(options, plan, 'forward', startedAt);
+    await end(options, plan, 'applied', inventory, null);
+    return { inventory };
+  } catch (failure) {
+    return { failure };
+  }
+}
+
+/** A staged memory mode cannot be seen or taken back; only a reload that came after it is known to have used it up. */
+function stagedLeftOver(records: readonly RepartitionRecord[], id: PlanId): readonly Reason[] {
+  const steps = records.flatMap((record) =>
+    record.type === 'step' && record.id === id ? [record] : [],
+  );
+  const asked = steps.some(
+    (step) => step.direction === 'forward' && step.change.kind === 'stage-memory',
+  );
+  const reloadedBack = steps.some(
+    (step) => step.direction === 'back' && step.change.kind === 'reload',
+  );
+  if (!asked || reloadedBack) return [];
+  const message =
+    'a memory mode was asked for and may take effect when the driver is reloaded for another reason';
+  return [{ code: 'MEMORY_MODE_MAY_BE_STAGED', message }];
+}
+
+async function drain(options: RepartitionOptions, plan: RepartitionPlan): Promise<void> {
+  const { store, clock, signal } = options;
+  report(options, plan, { phase: 'draining', change: null, begun: 0, startedAt: clock.monoMs() });
+  const request = { node: plan.node, instances: plan.stops };
+  await options.drain(signal === undefined ? request : { ...request, signal });
+  signal?.throwIfAborted();
+  await appendRecord(store, { type: 'drained', id: plan.id, at: clock.epochMs() });
+}
+
+/** Takes step after step until the wanted layouts are read back. */
+async function converge(
+  options: RepartitionOptions,
+  plan: RepartitionPlan,
+  direction: Direction,
+  startedAt: number,
+): Promise<Inventory> {
+  const { driver, store, clock } = options;
+  const wanted = direction === 'forward' ? plan.to : plan.from;
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  let inventory = await settledInventory(options, wanted, limits);
+  const context: StepContext = {
+    driver,
+    clock,
+    logger: options.logger ?? silentLogger,
+    limits,
+    xcds: new Map(inventory.cards.map((card) => [card.id, xcdsOf(card)])),
+  };
+  const staged = new Set<string>();
+  let reloads = 0;
+  for (let begun = 1; ; begun += 1) {
+    const change = nextStep(toCardLayouts(inventory), wanted, staged);
+    if (change === null) return inventory;
+    if (direction === 'forward') options.signal?.throwIfAborted();
+    if (change.kind === 'reload') reloads += 1;
+    if (reloads > limits.attempts) throw memoryMismatch(wanted, inventory);
+    const phase = direction === 'forward' ? 'changing' : 'rolling-back';
+    report(options, plan, { phase, change, begun, startedAt });
+    await appendRecord(store, {
+      type: 'step',
+      id: plan.id,
+      at: clock.epochMs(),
+      direction,
+      change,
+    });
+    inventory = await runStep(context, change, inventory);
+    if (change.kind === 'stage-memory') staged.add(hiveKey(change));
+    if (change.kind === 'reload') staged.clear();
+  }
+}
+
+/** The machine when no change is under way any more: an interrupted one may still be finishing. */
+async function settledInventory(
+  options: RepartitionOptions,
+  wanted: readonly CardTarget[],
+  limits: RepartitionLimits,
+): Promise<Inventory> {
+  const { driver, clock } = options;
+  const deadline = clock.monoMs() + limits.busyWaitMs;
+  for (;;) {
+    const read = await readOrNull(driver);
+    const readable = wanted.every(({ card }) => {
+      const layout = read?.cards.find((entry) => entry.id === card)?.layout;
+      return layout !== undefined && layout.compute !== null && layout.memory !== null;
+    });
+    if (read !== null && readable) return read;
+    if (clock.monoMs() >= deadline) return read ?? driver.discover();
+    await clock.sleep(limits.settlePollMs);
+  }
+}
+
+async function end(
+  options: RepartitionOptions,
+  plan: RepartitionPlan,
+  outcome: 'applied' | 'rolled-back' | 'degraded',
+  inventory: Inventory | null,
+  error: unknown,
+): Promise<void> {
+  const { store, clock, logger = silentLogger } = options;
+  const observed = inventory === null ? null : toCardLayouts(inventory);
+  const recorded = error === null ? null : describeError(error);
+  await appendRecord(store, {
+    type: 'end',
+    id: plan.id,
+    at: clock.epochMs(),
+    outcome,
+    observed,
+    error: recorded,
+  });
+  try {
+    await shortenHistory(store);
+  } catch (cause) {
+    // The transaction has ended; a journal that stays long is no reason to undo it.
+    logger.warn('repartition-history-kept', { error: String(cause) });
+  }
+  logger.info('repartition-end', { plan: plan.id, outcome, error: recorded });
+}
+
+function report(
+  options: RepartitionOptions,
+  plan: RepartitionPlan,
+  state: Pick<RepartitionProgress, 'phase' | 'change' | 'begun'> & { readonly startedAt: number },
+): void {
+  const { startedAt, ...rest } = state;
+  const elapsedMs = options.clock.monoMs() - startedAt;
+  options.onProgress?.({
+    plan: plan.id,
+    ...rest,
+    expected: plan.steps.length,
+    elapsedMs,
+    remainingMs: state.phase === 'done' ? 0 : Math.max(0, plan.expectedMs - elapsedMs),
+  });
+}
+
+function memoryMismatch(wanted: readonly CardTarget[], inventory: Inventory): AimError {
+  return new AimError({
+    code: 'ERR_READBACK_MISMATCH',
+    kind: 'unavailable',
+    message: 'the driver was reloaded and the memory modes are not those asked for',
+    details: { wanted, observed: toCardLayouts(inventory) },
+  });
+}
+
+function describeError(error: unknown): RecordedError {
+  if (AimError.is(error)) return { code: error.code, message: error.message };
+  return {
+    code: 'ERR_REPARTITION_STOPPED',
+    message: error instanceof Error ? error.message : String(error),
+  };
+}
+
+function toError(error: RecordedError): AimError {
+  return new AimError({ ...error, kind: 'unavailable' });
+}
