@@ -25,6 +25,8 @@ export interface AccuracyRow {
   readonly kvPoolLeftOut: number | null;
   readonly tokens: number | null;
   readonly activationGib: number | null;
+  /** Predicted minus measured of each term, in GiB. */
+  readonly terms: { readonly weights: number | null; readonly nonTorch: number | null };
   readonly insideBand: boolean | null;
   readonly llmd: {
     readonly weights: number | null;
@@ -110,6 +112,11 @@ function compare(one: PredictableRow, leftOut: PredictableRow['options']): Accur
     tokens: relative(fromPool, row.kvTokens),
     activationGib:
       row.activationGib === null ? null : size.perRank.activationBytes / GIB - row.activationGib,
+    terms: {
+      weights: row.weightsGib === null ? null : size.perRank.weightsBytes / GIB - row.weightsGib,
+      nonTorch:
+        row.nonTorchGib === null ? null : size.perRank.nonTorchBytes / GIB - row.nonTorchGib,
+    },
     insideBand:
       kvPool === null
         ? null

@@ -39,6 +39,8 @@ export interface EngineProfile {
   readonly sequences: readonly [large: number, small: number];
   /** ROCm logs read this much more weight memory where the release measured device memory, not allocations. */
   readonly rocmWeightsExtraBytes: number;
+  /** On ROCm, rows of block-scaled FP8 weights are padded like the others; where they are not they are shuffled. */
+  readonly rocmPadsBlockFp8: boolean;
   /** Where the row comes from. */
   readonly source: string;
 }
@@ -60,6 +62,8 @@ const V1: EngineProfile = {
   batchTokens: [8192, 2048],
   sequences: [1024, 256],
   rocmWeightsExtraBytes: 0.2 * GIB,
+  // MI355X logs of a vLLM of 2026-08 have no room for padding; an MI308 log of SGLang 0.4.6 shows it.
+  rocmPadsBlockFp8: false,
   source: 'vLLM v1/worker, arg_utils; 7 H100 rows of v0.11',
 };
 const V1_12: EngineProfile = {
@@ -119,6 +123,7 @@ const PROFILES: readonly EngineProfile[] = [
     engine: 'sglang',
     from: '0.0.0',
     generation: 'sglang',
+    rocmPadsBlockFp8: true,
     defaultUtilization: 0.88,
     loggedTokens: 'blocks',
     batchTokens: [8192, 4096],
@@ -176,8 +181,11 @@ export interface EngineVersion {
  * Throws `ERR_CONFIG_INVALID` for an engine without memory rules here.
  */
 export function parseEngineVersion(text: string): EngineVersion {
-  const [name = '', version] = text.split('@');
-  const wanted = name === 'simulated' || name === 'auto' || name === '' ? 'vllm' : name;
+  const [name = '', stated] = text.split('@');
+  // These two have no releases of their own with memory rules.
+  const standIn = name === 'simulated' || name === 'auto' || name === '';
+  const wanted = standIn ? 'vllm' : name;
+  const version = standIn ? undefined : stated;
   if (wanted !== 'vllm' && wanted !== 'sglang' && wanted !== 'llama.cpp')
     throw new AimError({
       code: 'ERR_CONFIG_INVALID',

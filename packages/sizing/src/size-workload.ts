@@ -179,6 +179,7 @@ function stepOf(config: ModelConfig, options: ResolvedOptions): StepDemand {
     parallel: single,
     platform,
     prediction: false,
+    padBlockFp8: false,
   });
   const counts = countParameters(config);
   const mixers = config.layers.flatMap((index) => config.blocks[index]?.mixer ?? []);

@@ -35,7 +35,14 @@ export interface StageSizing {
 
 function weightsOptions(options: ResolvedOptions): WeightsOptions {
   const { dtype, quantization, parallel, platform, speculative } = options;
-  return { dtype, quantization, parallel, platform, prediction: speculative === 'own' };
+  return {
+    dtype,
+    quantization,
+    parallel,
+    platform,
+    prediction: speculative === 'own',
+    padBlockFp8: options.profile.rocmPadsBlockFp8,
+  };
 }
 
 function draftWeights(options: ResolvedOptions, range: LayerRange): number {

@@ -23,6 +23,8 @@ export interface WeightsOptions {
   readonly quantization: QuantizationPlan | null;
   readonly parallel: Parallel;
   readonly platform: 'cuda' | 'rocm';
+  /** See `EngineProfile.rocmPadsBlockFp8`. */
+  readonly padBlockFp8: boolean;
   /** Prediction layers are loaded (speculative decoding with the model's own layers). */
   readonly prediction: boolean;
 }
@@ -94,7 +96,7 @@ function tensorBytes(
     const padded =
       scheme.method === 'none'
         ? tensor.stack > 1
-        : scheme.method === 'fp8' || scheme.method === 'fp8-block';
+        : scheme.method === 'fp8' || (scheme.method === 'fp8-block' && options.padBlockFp8);
     if (padded && (shape.columns * bytes) % ROCM_ROW === 0) shape.columns += ROCM_PAD / bytes;
   }
   const { weights, scales } = matrixBytes(scheme, shape.rows, shape.columns, shape.stack, float);

@@ -190,6 +190,7 @@ describe('engine releases', () => {
     ['vllm', 'vllm', '0.19.0'],
     ['auto', 'vllm', '0.19.0'],
     ['simulated', 'vllm', '0.19.0'],
+    ['simulated@1.0.0', 'vllm', '0.19.0'],
     ['vllm@0.11.0', 'vllm', '0.11.0'],
     ['vllm@v0.21.1', 'vllm', 'v0.21.1'],
     ['sglang', 'sglang', '0.5.0'],
