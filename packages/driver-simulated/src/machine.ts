@@ -43,7 +43,7 @@ export interface ProcessState {
 }
 
 /** A driver reload under way and what it will lead to. */
-export interface ReloadState extends ChangeWindow {
+interface ReloadState extends ChangeWindow {
   readonly after: readonly {
     readonly id: CardId;
     readonly compute: ComputeMode;

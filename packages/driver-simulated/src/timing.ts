@@ -15,7 +15,7 @@ import type { ChangeWindow } from './machine.js';
 export type SimulatedTiming = 'short' | 'realistic';
 
 /** The ranges a timing stands for. */
-export function rangesOf(timing: SimulatedTiming): SwitchTiming {
+function rangesOf(timing: SimulatedTiming): SwitchTiming {
   return timing === 'short' ? SHORT_TIMING : HARDWARE_TIMING;
 }
 

@@ -13,4 +13,23 @@ describe('processes of this host', () => {
     await once(child, 'exit');
     expect(hostProcesses.startTime(pid)).toBeNull();
   });
+
+  it('are told by signal 0 where there is no /proc', async () => {
+    const platform = Object.getOwnPropertyDescriptor(process, 'platform');
+    if (platform === undefined) throw new Error('a platform');
+    const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)']);
+    const pid = child.pid ?? 0;
+    Object.defineProperty(process, 'platform', { ...platform, value: 'darwin' });
+    try {
+      expect(hostProcesses.startTime(pid)).toBe('');
+      // Init belongs to root: without the right to signal it, it is alive all the same.
+      expect(hostProcesses.startTime(1)).toBe('');
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+      expect(hostProcesses.startTime(pid)).toBeNull();
+    } finally {
+      Object.defineProperty(process, 'platform', platform);
+      child.kill('SIGKILL');
+    }
+  });
 });

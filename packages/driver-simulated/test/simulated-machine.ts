@@ -19,7 +19,7 @@ export function someSimulatedCards(count: number, product = 'MI300X', hives = 1)
 }
 
 /** A host whose processes a test starts and ends. */
-export function fakeProcesses(): ProcessTable & {
+function fakeProcesses(): ProcessTable & {
   readonly alive: Map<number, string>;
 } {
   const alive = new Map<number, string>([

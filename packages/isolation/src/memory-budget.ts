@@ -22,7 +22,7 @@ export interface MemoryBudget {
 }
 
 /** What an engine uses beyond the fraction it is given. */
-export function outsideBudgetBytes(demand: Demand): number {
+function outsideBudgetBytes(demand: Demand): number {
   return demand.memory.contextBytes + demand.memory.graphBytes;
 }
 

@@ -21,7 +21,7 @@ import {
   productLayout,
 } from '@aim-gpu/core/products';
 
-export interface ModelCard {
+interface ModelCard {
   readonly id: CardId;
   readonly hive: HiveId;
   readonly compute: ComputeMode;
