@@ -10,7 +10,7 @@ import { isCudaV1, type PredictableRow, predictableRows } from './measured-rows.
 const GIB = 2 ** 30;
 
 /** Where a row is reported. Only `scored` rows count for the goals. */
-export type RowGroup = 'scored' | 'weights and tokens only' | 'apart';
+type RowGroup = 'scored' | 'weights and tokens only' | 'apart';
 
 /** One compared row; errors are relative, `null` where nothing was logged. */
 export interface AccuracyRow {

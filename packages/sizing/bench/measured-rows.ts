@@ -69,7 +69,7 @@ function numberOf(cell: string | undefined): number | null {
 }
 
 /** Every measured row. */
-export function measuredRows(): readonly MeasuredRow[] {
+function measuredRows(): readonly MeasuredRow[] {
   return table('measured.tsv').map((cells, index) => ({
     line: index + 2,
     engine: cells['engine'] ?? '',

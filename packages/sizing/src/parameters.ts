@@ -31,7 +31,7 @@ const EMPTY: Readonly<Record<Component, number>> = {
 };
 
 /** Layers of each block kind. */
-export function layersPerBlock(config: ModelConfig): readonly number[] {
+function layersPerBlock(config: ModelConfig): readonly number[] {
   const counts = config.blocks.map(() => 0);
   for (const block of config.layers) counts[block] = (counts[block] ?? 0) + 1;
   return counts;

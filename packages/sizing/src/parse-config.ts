@@ -16,6 +16,7 @@ import {
   schemaError,
   textFields,
 } from './config-document.js';
+import { withPlace } from './document-place.js';
 import { invalidConfig } from './errors.js';
 import { parseJsonText } from './json-text.js';
 import type { FloatType, ModelConfig, QuantizationPlan, VisionTower } from './model-config.js';
@@ -143,7 +144,15 @@ function begin(source: string, fields: Fields, prefix: string, architecture: str
  */
 export function parseModelConfig(input: unknown, options: ParseConfigOptions = {}): ModelConfig {
   const source = options.source ?? 'config.json';
-  const json = typeof input === 'string' ? parseJsonText(input, source) : input;
+  if (typeof input !== 'string') return readDocument(input, source, options.quantization);
+  try {
+    return readDocument(parseJsonText(input, source), source, options.quantization);
+  } catch (error) {
+    throw withPlace(error, input, source);
+  }
+}
+
+function readDocument(json: unknown, source: string, quantizationFile: unknown): ModelConfig {
   if (!isObject(json))
     throw invalidConfig(
       source,
@@ -167,7 +176,7 @@ export function parseModelConfig(input: unknown, options: ParseConfigOptions = {
     text.tie_word_embeddings ?? (typeof outerTied === 'boolean' ? outerTied : traits.tied);
   const prediction = buildPrediction(reading, plans);
   const vision = visionOf(reading, raw, architecture);
-  const quantization = quantizationOf(reading, raw, fields, options.quantization);
+  const quantization = quantizationOf(reading, raw, fields, quantizationFile);
   return {
     source,
     modelType: text.model_type ?? '',

@@ -30,7 +30,7 @@ export const UNQUANTIZED: QuantizationScheme = quantizationScheme('none');
  * Bits per weight of GGUF tensor types, block scales included.
  * Source: ggml block structs (type size / block size).
  */
-export const GGUF_BITS: ReadonlyMap<string, number> = new Map([
+const GGUF_BITS: ReadonlyMap<string, number> = new Map([
   ['F32', 32],
   ['F16', 16],
   ['BF16', 16],

@@ -7,7 +7,7 @@ import type { StoredTensor } from './checkpoint.js';
 import { invalidConfig } from './errors.js';
 
 /** Longest header that is read; the format's own limit. */
-export const LARGEST_SAFETENSORS_HEADER = 100_000_000;
+const LARGEST_SAFETENSORS_HEADER = 100_000_000;
 const LENGTH_BYTES = 8;
 
 /** Bytes of one element. Source: safetensors dtype table. */

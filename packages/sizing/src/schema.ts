@@ -174,7 +174,7 @@ const VISION_COUNT = [
 const VISION_COUNTS = ['deepstack_visual_indexes'] as const;
 
 /** Rope scaling; per-layer-type nesting is looked through by the reader. */
-export type RawRope = Nullish<
+type RawRope = Nullish<
   'factor' | 'partial_rotary_factor' | 'original_max_position_embeddings',
   number
 > &

@@ -41,7 +41,7 @@ const ROCM_ROW = 512;
 const ROCM_PAD = 256;
 
 /** Rows and columns of a tensor on one rank. */
-export function shardShape(
+function shardShape(
   tensor: Tensor,
   parallel: Parallel,
 ): { rows: number; columns: number; stack: number } {

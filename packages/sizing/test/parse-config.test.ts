@@ -77,6 +77,46 @@ describe('what is no model config', () => {
   });
 });
 
+describe("the place in the user's own text", () => {
+  const text = JSON.stringify(denseFields({ text_config: undefined }), null, 2);
+
+  test('a field of the wrong type: line, column and a caret under it', () => {
+    const error = refusal(() =>
+      parseModelConfig(text.replace('"vocab_size": 32000', '"vocab_size": "many"'), {
+        source: 'c.json',
+      }),
+    );
+    expect(error.at).toEqual({ file: 'c.json', line: 11, column: 3 });
+    const [line = '', caret = ''] = (error.excerpt ?? '').split('\n');
+    expect(line).toContain('"vocab_size": "many"');
+    expect(line[caret.indexOf('^')]).toBe('"');
+  });
+
+  test('a nested field is found below its parents', () => {
+    const nested = JSON.stringify(
+      { hidden_size: 5, text_config: denseFields({ hidden_size: -1 }) },
+      null,
+      1,
+    );
+    expect(refusal(() => parseModelConfig(nested)).at?.line).toBeGreaterThan(3);
+  });
+
+  test('broken JSON points at the break, in a file of one long line too', () => {
+    expect(
+      refusal(() => parseModelConfig('{\n  "a": 1,\n  "b" 2\n}', { source: 'c.json' })).at,
+    ).toMatchObject({ line: 3 });
+    const long = `{"x": "${'a'.repeat(500)}", "hidden_size": }`;
+    const error = refusal(() => parseModelConfig(long));
+    expect(error.at?.column).toBeGreaterThan(500);
+    expect(error.excerpt?.length).toBeLessThan(400);
+  });
+
+  test('a field that is missing has no place', () => {
+    expect(refusal(() => parseModelConfig('{"model_type": "llama"}')).at).toBeUndefined();
+    expect(refusal(() => parseModelConfig({ model_type: 'llama' })).at).toBeUndefined();
+  });
+});
+
 describe('what is read', () => {
   test('every committed config parses, and nothing silent is assumed', () => {
     const approximate: string[] = [];

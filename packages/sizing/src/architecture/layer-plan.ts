@@ -5,9 +5,9 @@
 import { assume, type Reading, refuse } from './reading.js';
 
 /** Token mixing of one layer. */
-export type MixerKind = 'full' | 'window' | 'chunk' | 'delta' | 'mamba' | 'none';
+type MixerKind = 'full' | 'window' | 'chunk' | 'delta' | 'mamba' | 'none';
 /** Feed-forward side of one layer. */
-export type FeedForwardKind = 'dense' | 'experts' | 'none';
+type FeedForwardKind = 'dense' | 'experts' | 'none';
 
 /** The kinds of one layer; `ratio` is DeepSeek V4's compression of the layer's cache. */
 export interface LayerPlan {
