@@ -5,5 +5,17 @@
  */
 export { createProcessLauncher, type ProcessLauncherOptions } from './launcher/process-launcher.js';
 export { createLlamaCppEngine, type LlamaCppEngineOptions } from './llama-cpp/llama-cpp-engine.js';
+export {
+  type DriveLoadOptions,
+  driveLoad,
+  type LoadResult,
+  type RequestTiming,
+} from './load/drive-load.js';
+export type { LoadSummary, Spread } from './load/load-summary.js';
 export { createSglangEngine, type SglangEngineOptions } from './sglang/sglang-engine.js';
+export type { SimulatedPartition } from './simulated-engine/config.js';
+export {
+  createSimulatedEngine,
+  type SimulatedEngineOptions,
+} from './simulated-engine/simulated-engine.js';
 export { createVllmEngine, type VllmEngineOptions } from './vllm/vllm-engine.js';

@@ -54,7 +54,6 @@ const PREFIXES: readonly string[] = [
   'RCCL_',
   'OMP_',
   'MKL_',
-  'AIM_GPU_SIMULATED_',
 ];
 
 /** The environment of an engine: what is inherited by name or prefix, then the command's own variables over it. */
