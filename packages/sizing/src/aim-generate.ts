@@ -70,6 +70,8 @@ const BATCH_TOKENS: Readonly<Record<AimMetric, number>> = { latency: 1024, throu
 /** Sequences are on average a quarter full; more of them than that would only preempt each other. */
 const USUAL_FILL = 0.25;
 const UTILIZATION_STEPS = 100;
+/** No published profile goes beyond; ROCm's terms are not validated well enough to do so. */
+const MOST_UTILIZATION = 0.95;
 
 function precisionOf(config: ModelConfig, options: GenerateAimOptions): AimPrecision {
   const method =
@@ -156,7 +158,10 @@ export function generateAimProfile(
   const { perRank } = sizeModel(config, plain);
   const outside = perRank.contextBytes + perRank.graphBytes;
   const usable = (total * (1 - RESERVE) - outside) / total;
-  const utilization = Math.floor(usable * UTILIZATION_STEPS) / UTILIZATION_STEPS;
+  const utilization = Math.min(
+    MOST_UTILIZATION,
+    Math.floor(usable * UTILIZATION_STEPS) / UTILIZATION_STEPS,
+  );
   const sizeOptions = { ...plain, gpuMemoryUtilization: utilization };
   const sized = sizeModel(config, sizeOptions);
   if (sized.fits !== true || sized.perRank.kvPoolBytes === null)

@@ -159,16 +159,22 @@ function numbersOf(version: string): readonly number[] {
     .map((part) => Number.parseInt(part, 10) || 0);
 }
 
-/** Orders two release numbers; suffixes after the third number are ignored. */
-export function compareVersions(one: string, other: string): number {
-  const left = numbersOf(one);
-  const right = numbersOf(other);
+function order(left: readonly number[], right: readonly number[]): number {
   for (let at = 0; at < 3; at += 1) {
     const difference = (left[at] ?? 0) - (right[at] ?? 0);
     if (difference !== 0) return difference;
   }
   return 0;
 }
+
+/** Orders two release numbers; suffixes after the third number are ignored. */
+export function compareVersions(one: string, other: string): number {
+  return order(numbersOf(one), numbersOf(other));
+}
+
+/** The rows with their first release parsed, since every sizing looks one up. */
+const ORDERED: readonly { readonly from: readonly number[]; readonly row: EngineProfile }[] =
+  PROFILES.map((row) => ({ from: numbersOf(row.from), row }));
 
 /** An engine and release, as `vllm@0.19.0`. */
 export interface EngineVersion {
@@ -202,14 +208,10 @@ export function parseEngineVersion(text: string): EngineVersion {
  * with its old engine (`VLLM_USE_V1=0`).
  */
 export function engineProfile(engine: EngineVersion): EngineProfile {
-  const old = engine.version.endsWith('-v0');
+  const wanted = engine.version.endsWith('-v0') ? [0, 0, 0] : numbersOf(engine.version);
   let best: EngineProfile | undefined;
-  for (const row of PROFILES)
-    if (
-      row.engine === engine.name &&
-      compareVersions(row.from, old ? '0.0.0' : engine.version) <= 0
-    )
-      best = row;
+  for (const { from, row } of ORDERED)
+    if (row.engine === engine.name && order(from, wanted) <= 0) best = row;
   return best ?? V1;
 }
 
