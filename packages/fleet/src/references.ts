@@ -1,0 +1,183 @@
+/**
+ * What spans several places of a fleet file: names used twice, names that refer to nothing, wishes that contradict
+ * each other. Owns these checks and their wording; the form of single values is schema.ts.
+ */
+import { type LocatedDocument, locate } from './document.js';
+import { cycleIssues } from './fallback-cycles.js';
+import { formatPath, type Issue, type MakeIssue } from './issue.js';
+import { nearestMatch } from './nearest.js';
+import { nodeCardIssues, pinIssues } from './pins.js';
+import { type RawPart, type RawText, rawItems, rawKey, rawNumber, rawText } from './raw-fleet.js';
+import { placeAt, type SourceText } from './source-text.js';
+
+interface Checking {
+  readonly issue: MakeIssue;
+  readonly lineOf: (path: readonly PropertyKey[]) => number;
+}
+
+/** Names that must differ, in file order; the second use of one is the issue. */
+function duplicates(
+  checking: Checking,
+  what: string,
+  names: readonly RawText[],
+  hint: (text: string) => string,
+): Issue[] {
+  const first = new Map<string, RawText>();
+  return names.flatMap((name) => {
+    const earlier = first.get(name.text);
+    if (earlier === undefined) {
+      first.set(name.text, name);
+      return [];
+    }
+    const line = checking.lineOf(earlier.path);
+    const message = `${what} ${JSON.stringify(name.text)} is used twice: the first is on line ${line}`;
+    return [checking.issue(name.path, { message, hint: hint(name.text) })];
+  });
+}
+
+/** A name that must be one of those declared. */
+function unknownName(
+  checking: Checking,
+  what: string,
+  used: RawText,
+  known: readonly string[],
+  aliasOf?: ReadonlyMap<string, string>,
+): Issue[] {
+  if (known.includes(used.text)) return [];
+  const nearest = aliasOf?.get(used.text) ?? nearestMatch(used.text, known);
+  const isAlias = aliasOf?.has(used.text) === true;
+  const message = isAlias
+    ? `${formatPath(used.path)}: ${JSON.stringify(used.text)} is an alias; here stands the name of a ${what}`
+    : `${formatPath(used.path)}: there is no ${what} ${JSON.stringify(used.text)}; there is ${known.length === 0 ? 'none' : known.join(', ')}`;
+  const hint =
+    nearest === null ? `name a ${what} of this file or remove this` : `write "${nearest}"`;
+  return [checking.issue(used.path, { message, hint, allowed: known, nearest })];
+}
+
+const another = (name: string): string => `name one of them differently, for example "${name}-2"`;
+
+function modelIssues(
+  checking: Checking,
+  models: readonly RawPart[],
+  nodes: readonly string[],
+): Issue[] {
+  const names = models.flatMap((model) => rawText(rawKey(model, 'name'))).map((name) => name.text);
+  const aliasOf = new Map<string, string>();
+  for (const model of models)
+    for (const name of rawText(rawKey(model, 'name')))
+      for (const alias of rawItems(rawKey(model, 'aliases')).flatMap(rawText))
+        aliasOf.set(alias.text, name.text);
+  return models.flatMap((model) => {
+    const [own] = rawText(rawKey(model, 'name'));
+    const placement = rawKey(model, 'placement');
+    const fallback = rawText(rawKey(model, 'fallback'));
+    const near = rawItems(rawKey(placement, 'near')).flatMap(rawText);
+    const apart = rawItems(rawKey(placement, 'apart')).flatMap(rawText);
+    const others = [...near, ...apart];
+    const self = others
+      .filter((used) => used.text === own?.text)
+      .map((used) =>
+        checking.issue(used.path, {
+          message: `${formatPath(used.path)}: a model cannot be near or apart from itself`,
+          hint: `remove "${used.text}"`,
+        }),
+      );
+    const both = apart
+      .filter((used) => near.some((wish) => wish.text === used.text))
+      .map((used) =>
+        checking.issue(used.path, {
+          message: `${formatPath(used.path)}: ${JSON.stringify(used.text)} is to be near and apart at once`,
+          hint: `remove "${used.text}" from near or from apart`,
+        }),
+      );
+    const wishedNodes = rawItems(rawKey(placement, 'nodes')).flatMap(rawText);
+    return [
+      ...[...fallback, ...others].flatMap((used) =>
+        unknownName(checking, 'model', used, names, aliasOf),
+      ),
+      ...self,
+      ...both,
+      ...wishedNodes.flatMap((used) => unknownName(checking, 'node', used, nodes)),
+      ...rawText(rawKey(rawKey(placement, 'pin'), 'node')).flatMap((used) =>
+        unknownName(checking, 'node', used, nodes),
+      ),
+      ...loadIssues(checking, model),
+    ];
+  });
+}
+
+/** A mean request longer than the longest allowed one would be refused every time. */
+function loadIssues(checking: Checking, model: RawPart): Issue[] {
+  const load = rawKey(model, 'load');
+  const longest = rawNumber(rawKey(model, 'maxModelLen'));
+  const prompt = rawNumber(rawKey(load, 'promptTokens'));
+  const output = rawNumber(rawKey(load, 'outputTokens'));
+  if (longest === null || prompt === null || output === null || prompt + output <= longest)
+    return [];
+  const path = rawKey(load, 'promptTokens').path;
+  return [
+    checking.issue(path, {
+      message: `${formatPath(load.path)}: an average request of ${prompt} + ${output} tokens is longer than maxModelLen, ${longest}`,
+      hint: `raise maxModelLen to at least ${prompt + output}`,
+      allowed: [`promptTokens + outputTokens of at most ${longest}`],
+    }),
+  ];
+}
+
+/** Every name clients can put into "model": of models, their aliases and their adapters. */
+function servedNames(models: readonly RawPart[]): readonly RawText[] {
+  return models.flatMap((model) => [
+    ...rawText(rawKey(model, 'name')),
+    ...rawItems(rawKey(model, 'aliases')).flatMap(rawText),
+    ...rawItems(rawKey(model, 'adapters')).flatMap((adapter) => rawText(rawKey(adapter, 'name'))),
+  ]);
+}
+
+function tenantIssues(checking: Checking, tenants: readonly RawPart[]): Issue[] {
+  const keys = tenants.flatMap((tenant) => rawItems(rawKey(tenant, 'keys')));
+  const of = (kind: string): RawText[] => keys.flatMap((key) => rawText(rawKey(key, kind)));
+  const remove = (): string => 'remove one of them: a key belongs to one tenant';
+  const names = tenants.flatMap((tenant) => rawText(rawKey(tenant, 'name')));
+  // A digest is not secret, but what stands in its place may be: only well-formed ones are repeated.
+  const digests = of('sha256').filter(({ text }) => /^[0-9a-fA-F]{64}$/.test(text));
+  const variables = of('env').filter(({ text }) => /^[A-Z_][A-Z0-9_]*$/.test(text));
+  return [
+    ...duplicates(checking, 'the tenant', names, another),
+    ...duplicates(checking, 'the key of environment variable', variables, remove),
+    ...duplicates(checking, 'the key file', of('file'), remove),
+    ...duplicates(
+      checking,
+      'the key with SHA-256',
+      digests.map(({ path, text }) => ({ path, text: text.toLowerCase() })),
+      remove,
+    ),
+  ];
+}
+
+/** Checks everything that spans several places of a document. */
+export function referenceIssues(source: SourceText, document: LocatedDocument): readonly Issue[] {
+  const root: RawPart = { path: [], value: document.value };
+  const issue: MakeIssue = (path, problem) => ({
+    path: formatPath(path),
+    allowed: [],
+    nearest: null,
+    ...problem,
+    range: locate(document, path).value,
+  });
+  const lineOf = (path: readonly PropertyKey[]): number =>
+    placeAt(source, locate(document, path).value.start).line;
+  const checking: Checking = { issue, lineOf };
+  const nodes = rawItems(rawKey(root, 'nodes'));
+  const models = rawItems(rawKey(root, 'models'));
+  const nodeNames = nodes.flatMap((node) => rawText(rawKey(node, 'name')));
+  const knownNodes = nodeNames.map((name) => name.text);
+  return [
+    ...duplicates(checking, 'the node', nodeNames, another),
+    ...nodes.flatMap((node) => nodeCardIssues(issue, node)),
+    ...duplicates(checking, 'the model name', servedNames(models), another),
+    ...modelIssues(checking, models, knownNodes),
+    ...cycleIssues(issue, models),
+    ...models.flatMap((model) => pinIssues(issue, model, nodes)),
+    ...tenantIssues(checking, rawItems(rawKey(root, 'tenants'))),
+  ];
+}

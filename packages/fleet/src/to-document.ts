@@ -1,0 +1,94 @@
+/**
+ * A fleet back to the file's own vocabulary, every default written out. Owns the inverse of domain.ts: what is written
+ * here parses to the same fleet again.
+ */
+import type { Fleet, FleetNode, KeySource, Tenant, Workload } from '@aim-gpu/core';
+import { shareText, sizeText, timeText } from './quantity-text.js';
+import { API_VERSION } from './schema.js';
+import type { FleetDocument, KeyShape, ModelShape, NodeShape, TenantShape } from './shape.js';
+
+function orNull<T>(value: T | null, write: (value: T) => string): string | null {
+  return value === null ? null : write(value);
+}
+
+function toNodeShape({ name, driver, cards }: FleetNode): NodeShape {
+  const written = cards.map(({ id, product, hive }) => ({ id, product, hive }));
+  return { name, driver, cards: written.length === 0 ? null : written };
+}
+
+function toModelShape(model: Workload): ModelShape<string, string, string> {
+  const { placement, replicas, slo } = model;
+  return {
+    name: model.name,
+    aliases: model.aliases,
+    source: model.source,
+    kind: model.kind,
+    dtype: model.dtype,
+    quantization: model.quantization,
+    kvCacheDtype: model.kvCacheDtype,
+    maxModelLen: model.maxModelLen,
+    concurrency: model.concurrency,
+    expectedFill: model.expectedFill,
+    load: model.load === null ? null : { ...model.load },
+    replicas: { min: replicas.min, max: replicas.max, idle: orNull(replicas.idleMs, timeText) },
+    band: model.band,
+    slo: {
+      ttft: orNull(slo.ttftMs, timeText),
+      tpot: orNull(slo.tpotMs, timeText),
+      e2e: orNull(slo.e2eMs, timeText),
+      objective: shareText(slo.objective),
+    },
+    engine: { name: model.engine.name, version: model.engine.version, args: model.engine.args },
+    parallel: { tensor: model.parallel.tensor, pipeline: model.parallel.pipeline },
+    fallback: model.fallback,
+    adapters: model.adapters.map(({ name, path }) => ({ name, path })),
+    placement: {
+      exclusive: placement.exclusive,
+      products: placement.products,
+      nodes: placement.nodes,
+      near: placement.near,
+      apart: placement.apart,
+      pin: placement.pin === null ? null : { ...placement.pin },
+      minShare: orNull(placement.minShareBytes, sizeText),
+    },
+  };
+}
+
+function toKeyShape(key: KeySource): KeyShape {
+  if (key.kind === 'env') return { env: key.name };
+  return key.kind === 'file' ? { file: key.path } : { sha256: key.digest };
+}
+
+function toTenantShape(tenant: Tenant): TenantShape {
+  const { requestsPerMinute, inputTokensPerMinute, outputTokensPerMinute, concurrent } =
+    tenant.limits;
+  return {
+    name: tenant.name,
+    keys: tenant.keys.map(toKeyShape),
+    weight: tenant.weight,
+    bands: tenant.bands,
+    limits: { requestsPerMinute, inputTokensPerMinute, outputTokensPerMinute, concurrent },
+  };
+}
+
+/**
+ * Writes a fleet as its file would say it, with every default: plain JSON, paths absolute, cards and replicas in their
+ * long forms. Parsing the result gives the same fleet.
+ */
+export function toFleetDocument(fleet: Fleet): FleetDocument {
+  const { repartition, objective, memoryReserve, slowdown } = fleet.policy;
+  return {
+    apiVersion: API_VERSION,
+    kind: 'Fleet',
+    metadata: { name: fleet.name },
+    nodes: fleet.nodes.map(toNodeShape),
+    models: fleet.models.map(toModelShape),
+    tenants: fleet.tenants.map(toTenantShape),
+    policy: {
+      objective,
+      repartition: { allow: repartition.allow, maxDowntime: timeText(repartition.maxDowntimeMs) },
+      memoryReserve: shareText(memoryReserve),
+      slowdown: shareText(slowdown),
+    },
+  };
+}
