@@ -47,7 +47,8 @@ interface Costs {
   readonly recomputeMs: number;
   /** Preempted sequences that wait at any time, per seat. */
   readonly evicted: number;
-  readonly varied: boolean;
+  /** Whether KV blocks rather than seats limit the sequences that run together. */
+  readonly kvBound: boolean;
   decodeMs(batch: number): number;
 }
 
@@ -79,7 +80,7 @@ function toCosts(
     preemptions,
     recomputeMs: preemptions === 0 ? 0 : preemptions * slowdown * model.prefillMs(context),
     evicted: kvBound && growth > 0.5 ? growth * spread : 0,
-    varied: means.varied,
+    kvBound,
     decodeMs: (batch) =>
       batch >= 1
         ? slowdown * model.decodeMs(batch, context)
@@ -130,17 +131,24 @@ function synchronisedPassage(
   queued: boolean,
 ): Passage & { cycleMs: number } {
   const size = Math.min(inside, Math.max(1, costs.group));
-  const groups = Math.max(1, Math.ceil(inside / size - 0.05));
+  const filled = Math.max(1, Math.ceil(inside / size - 0.05));
+  // Where blocks are short they come free by and by, which scatters the groups (discrete-event runs).
+  const groups = queued && costs.kvBound ? Math.max(filled, Math.min(2.2, inside)) : filled;
   const decode = costs.decodeMs(inside);
   const share = inside / groups;
   const groupMs = share * costs.prefillMs;
-  const stepsBack = queued ? 0 : Math.ceil(costs.frontMs / (decode * costs.pieces));
+  if (queued) {
+    // Seats are taken again at once, so every request meets each other group exactly once.
+    const firstMs = groupMs + costs.decodeMs(inside - share) * costs.pieces;
+    const stallMs = (groups - 1) * groupMs + inside * costs.recomputeMs;
+    const tpotMs = decode + (costs.gaps > 0 ? stallMs / costs.gaps : 0);
+    return { firstMs, tpotMs, batch: inside, cycleMs: firstMs + costs.gaps * tpotMs };
+  }
+  const stepsBack = Math.ceil(
+    costs.frontMs / (costs.decodeMs(Math.max(1, inside - share)) * costs.pieces),
+  );
   const emptied = groups - 1 < stepsBack;
-  const back = queued
-    ? 0
-    : emptied
-      ? costs.frontMs
-      : Math.min(stepsBack * decode, costs.frontMs + decode);
+  const back = emptied ? costs.frontMs : Math.min(stepsBack * decode, costs.frontMs + decode);
   let first = 0;
   let stalls = 0;
   for (let group = 1; group <= groups; group += 1) {
@@ -149,10 +157,9 @@ function synchronisedPassage(
     stalls += (groups - group + Math.max(0, group - 1 - stepsBack)) * groupMs;
   }
   const firstMs = first / groups;
-  const stallMs = stalls / groups + inside * costs.recomputeMs;
-  const tpotMs = decode + (costs.gaps > 0 ? stallMs / costs.gaps : 0);
+  const tpotMs = decode + (costs.gaps > 0 ? stalls / groups / costs.gaps : 0);
   return {
-    firstMs: firstMs - (queued ? 0 : costs.frontMs),
+    firstMs: firstMs - costs.frontMs,
     tpotMs,
     batch: inside,
     cycleMs: firstMs + costs.gaps * tpotMs,
@@ -221,7 +228,13 @@ export function closedLoopMeans(
     ((inside * (1 + 1 / groups)) / 2) * costs.prefillMs +
     ((groups - 1) / 2) * costs.decodeMs(inside / 2) +
     (queued ? ((concurrency - inside) / concurrency) * (steadyMs / 2) : 0);
-  const first = 1 / rounds;
+  // Short answers that vary a little keep some of the first burst together for another round.
+  const spreadSteps = Math.sqrt(means.outputVariation) * costs.gaps;
+  const kept =
+    means.varied && !queued
+      ? 0.5 * Math.max(0, 1 - rate * costs.prefillMs) * Math.max(0, 1 - spreadSteps / 16)
+      : 0;
+  const first = Math.min(1, (1 + kept) / rounds);
   const ttftMs = (1 - first) * steadyMs + first * burstMs;
   const tail = means.varied ? rounds / (rounds + 0.25) : 1;
   return {
@@ -277,6 +290,8 @@ export function openLoopMeans(
   const load = rate / capacity;
   if (load >= 0.98) return { capacityPerSecond: 1000 * capacity };
 
+  // Prompts that gather behind long steps widen the distribution of requests inside (discrete-event runs).
+  const bunching = 1 + 0.15 * load * Math.min(1, rate * costs.prefillMs);
   const whole = Math.max(1, Math.floor(seats));
   let weight = 1;
   let total = 1;
@@ -287,7 +302,7 @@ export function openLoopMeans(
   let seen = 0;
   for (let count = 1; count <= whole; count += 1) {
     const time = inside(count, rate);
-    weight *= (rate * time) / count;
+    weight *= (rate * time * bunching) / count;
     if (weight < 1e-12 && count > rate * time) break;
     const passage = passages.get(count) as Passage;
     total += weight;

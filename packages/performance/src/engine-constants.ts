@@ -4,6 +4,8 @@
  * come in through their demand.
  */
 
+import type { Bands } from './bands.js';
+
 /** Engine builds that run at clearly different speed. `atom` covers ROCm/ATOM and vLLM with ATOM's kernels. */
 export type EngineFamily = 'vllm' | 'sglang' | 'atom' | 'vllm-2024';
 
@@ -24,6 +26,8 @@ export interface EngineConstants {
   readonly weightEfficiency: number;
   /** Share of peak bandwidth reached when reading the KV cache. */
   readonly kvEfficiency: number;
+  /** Share of the 16-bit peak reached by attention over the KV cache in a decode step. */
+  readonly attentionEfficiency: number;
   /** Share of peak FLOP/s reached by the products of a long prompt. */
   readonly prefillEfficiency: number;
   /** Share of peak FLOP/s reached by the small products of a decode step. */
@@ -50,6 +54,12 @@ export interface EngineConstants {
   readonly fp4ComputeEfficiency: number;
   /** Latency of a layer with a sparse-attention indexer against a plain one. */
   readonly sparseLayerFactor: number;
+  /** Latency of a layer with routed experts against a dense one. */
+  readonly expertLayerFactor: number;
+  /** Share of bandwidth reached when reading 8-bit weights against 16-bit ones. */
+  readonly fp8ReadEfficiency: number;
+  /** Share of bandwidth reached when reading 4-bit weights against 16-bit ones. */
+  readonly fp4ReadEfficiency: number;
   /** CDNA3 against CDNA4 for this family: latencies are multiplied by it. */
   readonly cdna3LatencyFactor: number;
   /** CDNA3 against CDNA4 for this family: FLOP/s are multiplied by it. */
@@ -60,96 +70,155 @@ export interface EngineConstants {
 export interface EngineProfile {
   readonly family: EngineFamily;
   readonly constants: EngineConstants;
+  /** Factors from a prediction to the ends of its 90 % band, for a model that was not among the measured ones. */
+  readonly bands: Bands;
+  /** Whether models with routed experts were among the measured ones. */
+  readonly measuredExperts: boolean;
   /** Products whose measurements the row was fitted to. */
   readonly measuredOn: readonly string[];
   readonly source: string;
 }
 
-const SHARED = {
-  stepMs: 0.133,
-  allReduceMs: 0.03412,
-  allReduceBytesPerSecond: 203e9,
-  expertReadEfficiency: 1.2,
-  expertSpread: 0.7415,
-  expertComputeEfficiency: 0.313,
-  fp4ComputeEfficiency: 0.7711,
-  sparseLayerFactor: 2.072,
-} as const;
-
-const CDNA3_SLOWER = {
-  cdna3LatencyFactor: 2.097,
-  cdna3ComputeFactor: 0.5358,
-} as const;
-
-const CDNA3_SAME = { cdna3LatencyFactor: 1, cdna3ComputeFactor: 1 } as const;
-
-/** The constants of every engine family. */
+/** The constants of every engine family, as bench/fit-constants.ts finds them. */
 export const ENGINE_PROFILES: Readonly<Record<EngineFamily, EngineProfile>> = {
   vllm: {
     family: 'vllm',
     constants: {
-      ...SHARED,
-      ...CDNA3_SAME,
-      weightEfficiency: 0.76,
-      kvEfficiency: 0.27,
-      prefillEfficiency: 0.23,
-      decodeEfficiency: 0.14,
-      layerMs: 0.06,
-      sequenceMs: 0.0057,
-      frontEndMs: 30,
+      weightEfficiency: 0.6799,
+      kvEfficiency: 0.2754,
+      attentionEfficiency: 0.1412,
+      prefillEfficiency: 0.2467,
+      decodeEfficiency: 0.1267,
+      layerMs: 0.04629,
+      sequenceMs: 0.008878,
+      stepMs: 0.133,
+      allReduceMs: 0.01484,
+      allReduceBytesPerSecond: 247e9,
+      frontEndMs: 37.14,
+      expertReadEfficiency: 1.2,
+      expertSpread: 0.8,
+      expertComputeEfficiency: 0.35,
+      fp4ComputeEfficiency: 0.8,
+      sparseLayerFactor: 2,
+      expertLayerFactor: 4,
+      fp8ReadEfficiency: 0.8148,
+      fp4ReadEfficiency: 1,
+      cdna3LatencyFactor: 1,
+      cdna3ComputeFactor: 1,
     },
+    bands: {
+      ttftMs: { low: 0.45, high: 3 },
+      tpotMs: { low: 0.75, high: 1.4 },
+      outputTokensPerSecond: { low: 0.7, high: 1.3 },
+    },
+    measuredExperts: false,
     measuredOn: ['MI300X'],
     source:
-      'vLLM 0.6 to 0.18 on MI300X (dstackai/benchmarks, ROCm/vllm, vllm-project/recipes, cmontemuino), refitted with the layer latency tied near 60 us: a partition needs the right split between fixed and bandwidth time',
+      'vLLM 0.6 to 0.18 on MI300X: dstackai/benchmarks, ROCm/vllm, vllm-project/recipes, cmontemuino, blogs.oracle.com; layer latency held near 60 us, because a partition needs the right split between fixed and bandwidth time; a layer with experts 4 times as long by two later observations (200 to 300 us, Millstone-AI-Solutions; gpt-oss-20b)',
   },
   sglang: {
     family: 'sglang',
     constants: {
-      ...SHARED,
-      ...CDNA3_SLOWER,
-      weightEfficiency: 0.3133,
+      weightEfficiency: 0.4485,
       kvEfficiency: 0.95,
-      prefillEfficiency: 0.3597,
-      decodeEfficiency: 0.2965,
-      layerMs: 0.05167,
-      sequenceMs: 0.007916,
-      frontEndMs: 103.6,
+      attentionEfficiency: 0.1064,
+      prefillEfficiency: 0.2972,
+      decodeEfficiency: 0.2004,
+      layerMs: 0.06109,
+      sequenceMs: 0.007541,
+      stepMs: 0.133,
+      allReduceMs: 0.03053,
+      allReduceBytesPerSecond: 321e9,
+      frontEndMs: 71.44,
+      expertReadEfficiency: 1.2,
+      expertSpread: 0.8594,
+      expertComputeEfficiency: 0.3475,
+      fp4ComputeEfficiency: 0.7028,
+      sparseLayerFactor: 2,
+      expertLayerFactor: 1.018,
+      fp8ReadEfficiency: 0.9462,
+      fp4ReadEfficiency: 0.7898,
+      cdna3LatencyFactor: 2.28,
+      cdna3ComputeFactor: 0.4992,
     },
-    measuredOn: ['MI300X', 'MI325X', 'MI355X'],
+    bands: {
+      ttftMs: { low: 0.69, high: 3 },
+      tpotMs: { low: 0.81, high: 1.96 },
+      outputTokensPerSecond: { low: 0.51, high: 1.22 },
+    },
+    measuredExperts: true,
+    measuredOn: ['MI300X', 'MI355X'],
     source:
-      'SGLang and SGLang with ATOM, SemiAnalysisAI/InferenceX and ROCm/ATOM, 2025-12 to 2026-08',
+      'SGLang and SGLang with ATOM: SemiAnalysisAI/InferenceX and ROCm/ATOM, 2025-12 to 2026-08',
   },
   atom: {
     family: 'atom',
     constants: {
-      ...SHARED,
-      ...CDNA3_SLOWER,
-      weightEfficiency: 0.4728,
+      weightEfficiency: 0.5647,
       kvEfficiency: 0.95,
-      prefillEfficiency: 0.3847,
-      decodeEfficiency: 0.2205,
-      layerMs: 0.05071,
-      sequenceMs: 0.009715,
-      frontEndMs: 63.48,
+      attentionEfficiency: 0.4477,
+      prefillEfficiency: 0.4599,
+      decodeEfficiency: 0.1979,
+      layerMs: 0.08073,
+      sequenceMs: 0.005091,
+      stepMs: 0.133,
+      allReduceMs: 0.02689,
+      allReduceBytesPerSecond: 197e9,
+      frontEndMs: 47.12,
+      expertReadEfficiency: 1.2,
+      expertSpread: 0.8046,
+      expertComputeEfficiency: 0.3095,
+      fp4ComputeEfficiency: 0.7183,
+      sparseLayerFactor: 1.919,
+      expertLayerFactor: 0.7609,
+      fp8ReadEfficiency: 0.786,
+      fp4ReadEfficiency: 1.1,
+      cdna3LatencyFactor: 1.183,
+      cdna3ComputeFactor: 0.6741,
     },
+    bands: {
+      ttftMs: { low: 0.65, high: 1.82 },
+      tpotMs: { low: 0.61, high: 1.36 },
+      outputTokensPerSecond: { low: 0.71, high: 1.51 },
+    },
+    measuredExperts: true,
     measuredOn: ['MI355X', 'MI300X'],
-    source: 'ROCm/ATOM dashboard history and SemiAnalysisAI/InferenceX, mostly MI355X, 2026',
+    source:
+      'ROCm/ATOM dashboard history and SemiAnalysisAI/InferenceX, mostly MI355X, 2026; vLLM with the ATOM plugin is in it',
   },
   'vllm-2024': {
     family: 'vllm-2024',
     constants: {
-      ...SHARED,
-      ...CDNA3_SAME,
-      allReduceMs: 0.05802,
-      weightEfficiency: 0.6362,
-      kvEfficiency: 0.381,
-      prefillEfficiency: 0.07454,
-      decodeEfficiency: 0.03159,
-      layerMs: 0.1325,
-      sequenceMs: 0.07401,
-      frontEndMs: 30,
+      weightEfficiency: 0.7168,
+      kvEfficiency: 0.95,
+      attentionEfficiency: 0.001069,
+      prefillEfficiency: 0.09263,
+      decodeEfficiency: 0.03636,
+      layerMs: 0.1373,
+      sequenceMs: 0.05312,
+      stepMs: 0.133,
+      allReduceMs: 0.05314,
+      allReduceBytesPerSecond: 65e9,
+      frontEndMs: 40,
+      expertReadEfficiency: 1.2,
+      expertSpread: 0.8,
+      expertComputeEfficiency: 0.35,
+      fp4ComputeEfficiency: 0.8,
+      sparseLayerFactor: 2,
+      expertLayerFactor: 1,
+      fp8ReadEfficiency: 1,
+      fp4ReadEfficiency: 1,
+      cdna3LatencyFactor: 1,
+      cdna3ComputeFactor: 1,
     },
+    bands: {
+      ttftMs: { low: 0.4, high: 2.7 },
+      tpotMs: { low: 0.37, high: 1.85 },
+      outputTokensPerSecond: { low: 0.54, high: 2.7 },
+    },
+    measuredExperts: false,
     measuredOn: ['MI300X'],
-    source: 'argonne-lcf/LLM-Inference-Bench, untuned vLLM of 2024 on MI300X',
+    source:
+      'argonne-lcf/LLM-Inference-Bench, untuned vLLM of 2024 on MI300X; TTFT was not measured',
   },
 };

@@ -9,7 +9,7 @@ export {
   DEFAULT_ASSUMPTIONS,
   type PerformanceAssumptions,
 } from './assumptions.js';
-export { BANDS, type Band, type Bands } from './bands.js';
+export { BAND_WIDENING, type Band, type Bands } from './bands.js';
 export { type CoTenantSlowdownOptions, coTenantSlowdown } from './co-tenants.js';
 export {
   ENGINE_PROFILES,

@@ -4,7 +4,7 @@
  */
 import type { CoTenantActivity, StepDemand } from '@aim-gpu/core';
 import { DEFAULT_ASSUMPTIONS, type PerformanceAssumptions } from './assumptions.js';
-import { BANDS, type Band } from './bands.js';
+import { toEstimate } from './bands.js';
 import {
   closedLoopMeans,
   type EngineLimits,
@@ -19,7 +19,7 @@ import {
   type Grade,
 } from './engine-constants.js';
 import type { PartitionSpeed } from './partition-speed.js';
-import type { Estimate, NoPrediction, Prediction } from './prediction.js';
+import type { NoPrediction, Prediction } from './prediction.js';
 import { createStepModel } from './step-model.js';
 import { type Traffic, trafficMeans, validateTraffic } from './traffic.js';
 import { requireNumber, requireWhole } from './validation.js';
@@ -57,16 +57,15 @@ export const DEFAULT_MAX_NUM_BATCHED_TOKENS = 8192;
 /** Requests of each client in a closed loop, unless told otherwise: the convention of published benchmarks. */
 export const DEFAULT_REQUESTS_PER_CLIENT = 10;
 
-function inBand(mean: number, band: Band): Estimate {
-  return { mean, low: mean * band.low, high: mean * band.high };
-}
-
 const NO_TENANTS: CoTenantActivity = { samePartition: [], otherPartitions: [] };
 
 function gradeOf(options: PredictOptions, engine: EngineFamily, slowdown: number): Grade {
   if (options.calibration !== undefined) return slowdown > 1 ? 'transferred' : 'calibrated';
   if (slowdown > 1.1) return 'assumed';
-  const measured = ENGINE_PROFILES[engine].measuredOn.includes(options.speed.product);
+  const profile = ENGINE_PROFILES[engine];
+  const measured =
+    profile.measuredOn.includes(options.speed.product) &&
+    (profile.measuredExperts || options.step.routedExpertBytes === 0);
   if (!measured) return options.speed.share < 1 ? 'assumed' : 'transferred';
   return options.speed.share < 1 || options.speed.cuShare < 1 || slowdown > 1
     ? 'transferred'
@@ -82,6 +81,14 @@ function assumptionsOf(options: PredictOptions, engine: EngineFamily): string[] 
   else if (!profile.measuredOn.includes(speed.product))
     texts.push(
       `${engine} was not measured on ${speed.product}: efficiencies of ${profile.measuredOn.join(', ')} on this product's own peaks`,
+    );
+  if (
+    options.calibration === undefined &&
+    !profile.measuredExperts &&
+    options.step.routedExpertBytes > 0
+  )
+    texts.push(
+      `${engine} was not measured with routed experts: a layer with experts costs ${profile.constants.expertLayerFactor} times one without`,
     );
   if (speed.share < 1)
     texts.push(
@@ -178,12 +185,16 @@ export function predict(options: PredictOptions): Prediction | NoPrediction {
   const means = loadMeans(options, slowdown);
   if ('ok' in means) return means;
   const grade = gradeOf(options, engine, slowdown);
-  const bands = BANDS[grade];
+  const { bands } = ENGINE_PROFILES[engine];
   return {
     ok: true,
-    ttftMs: inBand(means.ttftMs, bands.ttftMs),
-    tpotMs: inBand(means.tpotMs, bands.tpotMs),
-    outputTokensPerSecond: inBand(means.outputTokensPerSecond, bands.outputTokensPerSecond),
+    ttftMs: toEstimate(means.ttftMs, bands.ttftMs, grade),
+    tpotMs: toEstimate(means.tpotMs, bands.tpotMs, grade),
+    outputTokensPerSecond: toEstimate(
+      means.outputTokensPerSecond,
+      bands.outputTokensPerSecond,
+      grade,
+    ),
     requestsPerSecond: means.requestsPerSecond,
     busy: means.busy,
     batch: means.batch,

@@ -106,15 +106,23 @@ export function createStepModel(options: StepModelOptions): StepModel {
     (expertMoe ? constants.expertComputeEfficiency : 1) *
     (cdna3 ? constants.cdna3ComputeFactor : 1);
   const untouched = expertMoe ? 1 - Math.min(1, step.expertsPerToken / step.experts) : 1;
-  const weightBandwidth = bandwidth * constants.weightEfficiency;
+  const readEfficiency =
+    step.mathPrecision === 'fp4'
+      ? constants.fp4ReadEfficiency
+      : step.mathPrecision === 'fp8'
+        ? constants.fp8ReadEfficiency
+        : 1;
+  const weightBandwidth = bandwidth * constants.weightEfficiency * readEfficiency;
   const dense = (1000 * step.alwaysReadBytes) / weightBandwidth;
   const routed =
     (1000 * step.routedExpertBytes) / (weightBandwidth * constants.expertReadEfficiency);
   const kvReplication = step.latentAttention
     ? tensorParallel
     : Math.max(1, tensorParallel / Math.max(1, step.kvHeads));
+  const attentionPeak = speed.flopsPerSecond.fp16 * tensorParallel * constants.attentionEfficiency;
   const kvTokenMs =
-    (1000 * step.kvBytesPerToken * kvReplication) / (bandwidth * constants.kvEfficiency);
+    (1000 * step.kvBytesPerToken * kvReplication) / (bandwidth * constants.kvEfficiency) +
+    (4000 * step.fullAttentionLayers * step.queryWidth) / attentionPeak;
   const decodeTokenMs =
     (2000 * step.activeParameters) / (peak * constants.decodeEfficiency * computeFactor);
   const prefillPeak = peak * constants.prefillEfficiency * computeFactor;
@@ -124,6 +132,7 @@ export function createStepModel(options: StepModelOptions): StepModel {
     step.layers *
     constants.layerMs *
     (step.sparseAttention ? constants.sparseLayerFactor : 1) *
+    (expertMoe ? constants.expertLayerFactor : 1) *
     latencyFactor;
   const parallel = tensorParallel > 1;
   const allReduceFixedMs = parallel ? 2 * step.layers * constants.allReduceMs * latencyFactor : 0;
