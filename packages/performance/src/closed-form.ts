@@ -217,10 +217,13 @@ export function closedLoopMeans(
     rate = inside / together.cycleMs;
     passage = together;
   }
-  const tpotMs =
-    passage.tpotMs + (costs.gaps > 0 ? (limited.evicted * inside) / (rate * costs.gaps) : 0);
+  const evicted = Math.min(limited.evicted * inside, (concurrency - inside) / 2);
+  const tpotMs = passage.tpotMs + (costs.gaps > 0 ? evicted / (rate * costs.gaps) : 0);
   // Little's law over the whole population gives what no local view does: the wait for a seat.
-  const steadyMs = concurrency / rate - costs.gaps * tpotMs;
+  const steadyMs = Math.max(
+    costs.frontMs + passage.firstMs,
+    concurrency / rate - costs.gaps * tpotMs,
+  );
   const queueMs = Math.max(0, steadyMs - costs.frontMs - passage.firstMs);
   const groups = Math.max(1, inside / Math.max(1, Math.min(costs.group, inside)));
   const burstMs =

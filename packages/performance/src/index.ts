@@ -10,6 +10,22 @@ export {
   type PerformanceAssumptions,
 } from './assumptions.js';
 export { BAND_WIDENING, type Band, type Bands } from './bands.js';
+export {
+  type Calibration,
+  type CalibrationOptions,
+  fitCalibration,
+  type Measurement,
+  unknownHardware,
+} from './calibration.js';
+export {
+  holdsTarget,
+  type LargestLoad,
+  type LatencyTarget,
+  largestLoad,
+  type PartitionCandidate,
+  type SmallestPartition,
+  smallestPartition,
+} from './capacity.js';
 export { type CoTenantSlowdownOptions, coTenantSlowdown } from './co-tenants.js';
 export {
   ENGINE_PROFILES,
@@ -28,6 +44,7 @@ export {
   type EngineStep,
   type SequenceState,
 } from './engine-simulation.js';
+export { explainStep } from './explain.js';
 export {
   type LoadMeasurement,
   type LoadSimulationOptions,
