@@ -4,7 +4,6 @@
  */
 import { createRng, type Layout } from '@aim-gpu/core';
 import { findProduct } from '@aim-gpu/core/products';
-import { openLoopMeans } from '../src/closed-form.js';
 import {
   createStepModel,
   predict,
@@ -12,6 +11,7 @@ import {
   type Traffic,
   toPartitionSpeed,
 } from '../src/index.js';
+import { openLoopMeans } from '../src/open-loop.js';
 import { trafficMeans } from '../src/traffic.js';
 import { readArchitectures, toStepDemand } from './serving-rows.js';
 

@@ -3,7 +3,7 @@
  * pool estimated from the card's memory as nothing else is published with the rows.
  */
 import { findProduct } from '@aim-gpu/core/products';
-import { closedLoopMeans } from '../src/closed-form.js';
+import { closedLoopMeans } from '../src/closed-loop.js';
 import { createStepModel, type EngineConstants, toPartitionSpeed } from '../src/index.js';
 import { trafficMeans } from '../src/traffic.js';
 import type { ServingRow } from './serving-rows.js';

@@ -4,7 +4,7 @@
  * driver that measures is elsewhere.
  */
 import type { StepDemand } from '@aim-gpu/core';
-import { closedLoopMeans } from './closed-form.js';
+import { closedLoopMeans } from './closed-loop.js';
 import { ENGINE_PROFILES, type EngineConstants, type EngineFamily } from './engine-constants.js';
 import { minimise } from './internal/minimise.js';
 import type { PartitionSpeed } from './partition-speed.js';

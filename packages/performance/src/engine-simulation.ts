@@ -4,7 +4,9 @@
  * each step takes. Owns no clock, no randomness and no I/O: the caller advances it.
  */
 import { AimError } from '@aim-gpu/core';
-import { type BlockHolding, BlockPool } from './internal/block-pool.js';
+import type { EngineCounters, EngineRequest, EngineSequence, EngineStep } from './engine-step.js';
+import { BlockPool } from './internal/block-pool.js';
+import { type Sequence, WaitingQueue } from './internal/waiting-queue.js';
 import type { StepModel } from './step-model.js';
 import { MAX_CONTEXT_TOKENS } from './step-model.js';
 import { requireNumber, requireWhole } from './validation.js';
@@ -21,65 +23,6 @@ export interface EngineSimulationOptions {
   readonly maxNumBatchedTokens: number;
   /** Whether requests with block keys share the blocks of a common prefix, by default true. */
   readonly prefixCache?: boolean;
-}
-
-/** A request for the engine core. */
-export interface EngineRequest {
-  readonly id: string;
-  readonly promptTokens: number;
-  /** Tokens it will generate. */
-  readonly outputTokens: number;
-  /** One key for each full block of the prompt, each standing for the prompt up to that block's end. */
-  readonly blockKeys?: readonly string[];
-}
-
-/** Where a request stands. */
-export type SequenceState = 'waiting' | 'running' | 'finished' | 'cancelled';
-
-/** A request inside the engine core: a live view that changes as steps are taken. */
-export interface EngineSequence {
-  readonly id: string;
-  readonly promptTokens: number;
-  readonly outputTokens: number;
-  readonly state: SequenceState;
-  /** Tokens emitted so far. */
-  readonly generatedTokens: number;
-  /** Prompt tokens that the prefix cache supplied at its latest admission. */
-  readonly cachedTokens: number;
-  readonly preemptions: number;
-}
-
-/** What one step did. */
-export interface EngineStep {
-  /** `idle` when there was nothing to do; then the duration is 0. */
-  readonly kind: 'idle' | 'prefill' | 'decode' | 'mixed';
-  readonly durationMs: number;
-  /** Sequences that emit one token at the end of this step. */
-  readonly emitted: readonly EngineSequence[];
-  /** Those of `emitted` whose first token it is. */
-  readonly first: readonly EngineSequence[];
-  /** Those of `emitted` whose last token it is; their blocks are free again. */
-  readonly finished: readonly EngineSequence[];
-  /** Sequences that lost their blocks and wait to be computed again. */
-  readonly preempted: readonly EngineSequence[];
-  readonly decodes: number;
-  readonly prefillTokens: number;
-}
-
-/** Running totals of an engine core. */
-export interface EngineCounters {
-  readonly running: number;
-  readonly waiting: number;
-  readonly kvBlocksTotal: number;
-  readonly kvBlocksUsed: number;
-  readonly steps: number;
-  /** Time inside steps. Divided by the wall time it is the engine's `busy`. */
-  readonly busyMs: number;
-  readonly promptTokens: number;
-  readonly generatedTokens: number;
-  readonly preemptions: number;
-  readonly prefixQueriedTokens: number;
-  readonly prefixHitTokens: number;
 }
 
 /** A discrete-event engine core. */
@@ -99,25 +42,6 @@ export interface EngineSimulation {
   counters(): EngineCounters;
 }
 
-interface Sequence extends BlockHolding {
-  readonly id: string;
-  readonly promptTokens: number;
-  readonly outputTokens: number;
-  readonly blockKeys: readonly string[];
-  state: SequenceState;
-  generatedTokens: number;
-  cachedTokens: number;
-  preemptions: number;
-  /** Tokens whose KV is in the cache. */
-  computed: number;
-  /** Tokens known: prompt and generated. */
-  total: number;
-  /** Tokens to compute before the next token can be emitted after admission. */
-  prefillTarget: number;
-  /** Tokens computed in the step being built. */
-  scheduled: number;
-}
-
 const NOTHING: readonly never[] = [];
 const IDLE: EngineStep = {
   kind: 'idle',
@@ -129,55 +53,6 @@ const IDLE: EngineStep = {
   decodes: 0,
   prefillTokens: 0,
 };
-
-/** The waiting queue: first in first out, with preempted sequences put back at the head. */
-class WaitingQueue {
-  #front: Sequence[] = [];
-  #back: Sequence[] = [];
-  #head = 0;
-  size = 0;
-
-  push(sequence: Sequence): void {
-    this.#back.push(sequence);
-    this.size += 1;
-  }
-
-  putBack(sequence: Sequence): void {
-    this.#front.push(sequence);
-    this.size += 1;
-  }
-
-  /** The next one that is still waiting. */
-  peek(): Sequence | undefined {
-    for (;;) {
-      const next = this.#front.length > 0 ? this.#front.at(-1) : this.#back[this.#head];
-      if (next === undefined || next.state === 'waiting') return next;
-      this.#drop();
-    }
-  }
-
-  take(): void {
-    this.#drop();
-    this.size -= 1;
-  }
-
-  /** Says that a waiting sequence was cancelled; it is skipped when its turn comes. */
-  forget(): void {
-    this.size -= 1;
-  }
-
-  #drop(): void {
-    if (this.#front.length > 0) {
-      this.#front.pop();
-      return;
-    }
-    this.#head += 1;
-    if (this.#head > 1024 && this.#head * 2 > this.#back.length) {
-      this.#back = this.#back.slice(this.#head);
-      this.#head = 0;
-    }
-  }
-}
 
 /**
  * Makes an engine core whose steps cost what the step model says. Scheduling follows vLLM V1's documented order:

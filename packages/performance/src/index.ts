@@ -36,14 +36,16 @@ export {
 } from './engine-constants.js';
 export {
   createEngineSimulation,
-  type EngineCounters,
-  type EngineRequest,
-  type EngineSequence,
   type EngineSimulation,
   type EngineSimulationOptions,
-  type EngineStep,
-  type SequenceState,
 } from './engine-simulation.js';
+export type {
+  EngineCounters,
+  EngineRequest,
+  EngineSequence,
+  EngineStep,
+  SequenceState,
+} from './engine-step.js';
 export { explainStep } from './explain.js';
 export {
   type LoadMeasurement,

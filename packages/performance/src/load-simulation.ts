@@ -3,11 +3,8 @@
  * throughput and the share of time the engine was busy. Deterministic from its generator; owns no real clock.
  */
 import type { Rng } from '@aim-gpu/core';
-import {
-  createEngineSimulation,
-  type EngineSequence,
-  type EngineSimulationOptions,
-} from './engine-simulation.js';
+import { createEngineSimulation, type EngineSimulationOptions } from './engine-simulation.js';
+import type { EngineSequence } from './engine-step.js';
 import { type Traffic, validateTraffic } from './traffic.js';
 import { requireWhole } from './validation.js';
 

@@ -1,16 +1,11 @@
 /**
  * Predicts one engine on one partition under one load: chooses the loop, applies co-tenants, grade and band. The
- * formulas are in step-model.ts and closed-form.ts.
+ * formulas are in step-model.ts and closed-loop.ts and open-loop.ts.
  */
 import type { CoTenantActivity, StepDemand } from '@aim-gpu/core';
 import { DEFAULT_ASSUMPTIONS, type PerformanceAssumptions } from './assumptions.js';
 import { toEstimate } from './bands.js';
-import {
-  closedLoopMeans,
-  type EngineLimits,
-  type LoadMeans,
-  openLoopMeans,
-} from './closed-form.js';
+import { closedLoopMeans } from './closed-loop.js';
 import { coTenantSlowdown } from './co-tenants.js';
 import {
   ENGINE_PROFILES,
@@ -18,6 +13,8 @@ import {
   type EngineFamily,
   type Grade,
 } from './engine-constants.js';
+import type { EngineLimits, LoadMeans } from './load-means.js';
+import { openLoopMeans } from './open-loop.js';
 import type { PartitionSpeed } from './partition-speed.js';
 import type { NoPrediction, Prediction } from './prediction.js';
 import { createStepModel } from './step-model.js';
