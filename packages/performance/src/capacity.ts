@@ -83,6 +83,34 @@ export function largestLoad(options: PredictOptions, target: LatencyTarget): Lar
   return { load: low, prediction: best };
 }
 
+/**
+ * Finds the rate of an open loop that keeps an engine alone on its partition busy for a share of the time, for
+ * workloads whose load nobody declared. The arrivals in `options.traffic` are ignored. Where even the highest rate it
+ * can serve keeps it less busy, that rate. Throws `ERR_PREDICT_INVALID` for shares outside 0 to 1 and for what
+ * predict refuses; null when one request does not fit.
+ */
+export function loadAtBusy(options: PredictOptions, busy: number): number | null {
+  requireNumber('busy', busy, 1e-6, 1);
+  const at = (requestsPerSecond: number): number | null => {
+    const result = predict({
+      ...options,
+      traffic: { ...options.traffic, arrivals: { kind: 'open', requestsPerSecond } },
+    });
+    if (result.ok) return result.busy;
+    return result.capacityPerSecond === undefined ? null : Number.POSITIVE_INFINITY;
+  };
+  let low = 1e-9;
+  let high = 1e6;
+  if (at(low) === null) return null;
+  // Halving the gap between logarithms: the answer may lie anywhere in fifteen orders of magnitude.
+  for (let round = 0; round < 60; round += 1) {
+    const middle = Math.sqrt(low * high);
+    if ((at(middle) ?? 0) < busy) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
 /** A partition that could take the engine. */
 export interface PartitionCandidate extends Pick<PredictOptions, 'speed' | 'kvCapacityTokens'> {
   readonly name: string;

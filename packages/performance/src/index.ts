@@ -22,6 +22,7 @@ export {
   type LargestLoad,
   type LatencyTarget,
   largestLoad,
+  loadAtBusy,
   type PartitionCandidate,
   type SmallestPartition,
   smallestPartition,
@@ -34,6 +35,7 @@ export {
   type EngineProfile,
   type Grade,
 } from './engine-constants.js';
+export { toEngineFamily } from './engine-family.js';
 export {
   createEngineSimulation,
   type EngineSimulation,
@@ -47,6 +49,7 @@ export type {
   SequenceState,
 } from './engine-step.js';
 export { explainStep } from './explain.js';
+export { type CurvePoint, type LoadCurve, toLoadCurve, toSvg } from './load-curve.js';
 export {
   type LoadMeasurement,
   type LoadSimulationOptions,

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import {
   holdsTarget,
   largestLoad,
+  loadAtBusy,
   type PredictOptions,
   predict,
   smallestPartition,
@@ -56,6 +57,29 @@ describe('largestLoad', () => {
 
   test('a target that everything meets ends at the most clients asked for', () => {
     expect(largestLoad(closed, { tpotMs: 1e9 }).load).toBe(65_536);
+  });
+});
+
+describe('loadAtBusy', () => {
+  test.each([0.01, 0.1, 0.6, 0.95])('a rate that keeps the engine busy %d of the time', (busy) => {
+    const requestsPerSecond = loadAtBusy(open, busy) ?? 0;
+    const result = predict({
+      ...open,
+      traffic: { ...open.traffic, arrivals: { kind: 'open', requestsPerSecond } },
+    });
+    expect(result.ok && result.busy).toBeCloseTo(busy, 4);
+  });
+
+  test('nothing where a request does not fit; the highest rate where busy cannot be reached', () => {
+    expect(loadAtBusy({ ...open, kvCapacityTokens: 10 }, 0.1)).toBeNull();
+    const most = loadAtBusy(open, 1) ?? 0;
+    expect(most).toBeGreaterThan(1);
+    expect(
+      predict({
+        ...open,
+        traffic: { ...open.traffic, arrivals: { kind: 'open', requestsPerSecond: most } },
+      }).ok,
+    ).toBe(true);
   });
 });
 
