@@ -1,4 +1,5 @@
 import { mkdtempSync, rmSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import {
@@ -102,9 +103,12 @@ afterEach(async () => {
   await stopServing();
 });
 
-let port = 20_000 + (process.pid % 20_000);
-async function start(instance: string, memoryBytes: Bytes = bytes(SHARE_BYTES)) {
-  port += 1;
+async function start(
+  instance: string,
+  memoryBytes: Bytes = bytes(SHARE_BYTES),
+  takenPort: number | null = null,
+) {
+  const port = takenPort ?? (await freePort());
   const spec = anInstanceSpec({
     envelope: anEnvelope({
       shares: [anEnvelopeShare({ memoryBytes, partitionMemoryBytes: bytes(PARTITION_BYTES) })],
@@ -115,6 +119,13 @@ async function start(instance: string, memoryBytes: Bytes = bytes(SHARE_BYTES)) 
   const process = await launcher.launch(command, { name: instance, logFile: null });
   running.push(process);
   return { process, endpoint: { host: '127.0.0.1', port } };
+}
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }
 async function ready(started: Awaited<ReturnType<typeof start>>) {
   await eventually(
@@ -191,7 +202,7 @@ describe('the program', () => {
   ])(
     'exits with a real engine’s words: %s',
     async (_, memoryBytes, words, explained) => {
-      const { process } = await start('a-0', bytes(memoryBytes));
+      const { process } = await start('a-0', bytes(Math.round(memoryBytes)));
       expect(await process.exited).toMatchObject({ code: 1 });
       const output = process.lastOutput();
       expect(output.join('\n')).toContain(words);
@@ -203,8 +214,7 @@ describe('the program', () => {
 
   it('exits when its port is taken', async () => {
     const first = await ready(await start('a-0'));
-    port -= 1;
-    const second = await start('a-1');
+    const second = await start('a-1', bytes(SHARE_BYTES), first.endpoint.port);
     expect(await second.process.exited).toMatchObject({ code: 1 });
     expect(engine.explainExit(second.process.lastOutput())?.message).toContain('port');
     expect(await engine.isReady(first.endpoint)).toBe(true);
