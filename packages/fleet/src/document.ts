@@ -18,7 +18,7 @@ import {
 import { formatPath, type Issue } from './issue.js';
 import { nearestMatch } from './nearest.js';
 import { placeAt, type SourceText, type TextRange } from './source-text.js';
-import { explainSyntax } from './yaml-syntax.js';
+import { explainSyntaxErrors } from './yaml-syntax.js';
 
 /** Where a value and its key stand in the text; a list's item has no key. */
 export interface Place {
@@ -258,8 +258,9 @@ export function parseDocument(source: SourceText): LocatedDocument {
     );
   const composer = new Composer({ prettyErrors: false, uniqueKeys: false, logLevel: 'silent' });
   const documents = [...composer.compose(tokens, true, source.text.length)] as Document.Parsed[];
-  const syntax = documents.flatMap((document) =>
-    document.errors.map((error) => explainSyntax(source, error)),
+  const syntax = explainSyntaxErrors(
+    source,
+    documents.flatMap((document) => document.errors),
   );
   if (syntax.length > 0) return refused(...syntax);
   const [first, second] = documents;

@@ -42,11 +42,12 @@ function valueAt(document: LocatedDocument, path: readonly PropertyKey[]): unkno
 
 /** How a value is named in a message. */
 function named(written: string, value: unknown, secret: boolean): string {
-  if (Array.isArray(value)) return 'a list';
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';
   if (typeof value === 'object') return 'a mapping';
   if (secret) return 'this value';
   const shown = typeof value === 'string' ? value : written;
-  return JSON.stringify(shown.length > 60 ? `${shown.slice(0, 57)}…` : shown);
+  const short = shown.length > 60 ? `${shown.slice(0, 57)}…` : shown;
+  return typeof value === 'string' ? JSON.stringify(short) : short;
 }
 
 /** A list of a closed vocabulary, short enough to read. */
@@ -91,7 +92,7 @@ function missingKey(context: Explaining, path: readonly PropertyKey[], place: Sc
   return {
     path: formatPath(path),
     message: `${where} has no ${JSON.stringify(key)}, which is required${what}`,
-    hint: `add the line ${key}: ${place.notes?.example ?? 'with a value'}`,
+    hint: `add ${key}: ${place.notes?.example ?? 'with a value'}`,
     allowed,
     nearest: null,
     range: firstKey ?? { start: whole.start, end: Math.min(whole.end, whole.start + 1) },
@@ -119,7 +120,13 @@ function fixFor(
     if (typeof value !== 'string' && place.notes?.isText === true)
       return `put it in quotes: "${written}"`;
   }
+  if (place.notes?.fix !== undefined) return place.notes.fix;
   return example === null ? 'remove it' : `write, for example, ${example}`;
+}
+
+function nearestWord(value: unknown, words: readonly string[] | null): string | null {
+  if (typeof value !== 'string' || words === null) return null;
+  return words.length === 1 ? (words[0] ?? null) : nearestMatch(value, words);
 }
 
 function wrongValue(context: Explaining, path: readonly PropertyKey[]): Issue {
@@ -129,10 +136,7 @@ function wrongValue(context: Explaining, path: readonly PropertyKey[]): Issue {
   const secret = isKeyPath(path);
   const { value: whole } = locate(context.document, path);
   const written = context.source.text.slice(whole.start, whole.end);
-  const nearest =
-    typeof value === 'string' && place.words !== null && !secret
-      ? nearestMatch(value, place.words)
-      : null;
+  const nearest = secret ? null : nearestWord(value, place.words);
   const form =
     place.notes?.allowed ??
     (place.keys === null ? 'another value' : `a mapping with ${listed(place.keys)}`);
@@ -183,25 +187,38 @@ function refinement(
   return null;
 }
 
-/** Explains every issue that the schema found in a document. */
+function explained(context: Explaining, issue: Found): readonly Issue[] {
+  const { path } = issue;
+  if (issue.code === 'unrecognized_keys')
+    return issue.keys.map((key) => unknownKey(context, path, key));
+  const problem = issue.code === 'custom' ? issue.params?.['problem'] : undefined;
+  const refined = refinement(context, problem, path);
+  if (refined !== null) return [refined];
+  if (issue.code === 'invalid_key') return [wrongKey(context, path)];
+  const isMissing = path.length > 0 && !context.document.places.has(pathKey(path));
+  return [
+    isMissing
+      ? missingKey(context, path, schemaPlace(context.schema, path))
+      : wrongValue(context, path),
+  ];
+}
+
+/** Explains every issue that the schema found in a document, each place once. */
 export function explainIssues(context: Explaining, found: readonly Found[]): readonly Issue[] {
-  return found
-    .flatMap((issue) => flattened(issue))
-    .flatMap((issue): readonly Issue[] => {
-      const { path } = issue;
-      if (issue.code === 'unrecognized_keys')
-        return issue.keys.map((key) => unknownKey(context, path, key));
-      const refined =
-        issue.code === 'custom' ? refinement(context, issue.params?.['problem'], path) : null;
-      if (refined !== null) return [refined];
-      if (issue.code === 'invalid_key') return [wrongKey(context, path)];
-      const isMissing = path.length > 0 && !context.document.places.has(pathKey(path));
-      return [
-        isMissing
-          ? missingKey(context, path, schemaPlace(context.schema, path))
-          : wrongValue(context, path),
-      ];
-    });
+  const flat = found.flatMap((issue) => flattened(issue));
+  // What a mapping lacks is not worth telling while it has a key that may be the mistyped one.
+  const mistyped = new Set(
+    flat.filter((issue) => issue.code === 'unrecognized_keys').map(({ path }) => pathKey(path)),
+  );
+  const told = new Map<string, Issue>();
+  for (const issue of flat) {
+    if (issue.code === 'custom' && mistyped.has(pathKey(issue.path))) continue;
+    for (const made of explained(context, issue)) {
+      const key = `${made.path} ${made.message}`;
+      if (!told.has(key)) told.set(key, made);
+    }
+  }
+  return [...told.values()];
 }
 
 /** A key of a free mapping (the engine's flags) that has the wrong form. */

@@ -16,6 +16,8 @@ export interface FieldNotes {
   readonly mend?: (written: string) => string | null;
   /** Any text will do, so that a number only lacks its quotes. */
   readonly isText?: boolean;
+  /** What to do instead of writing the example. */
+  readonly fix?: string;
 }
 
 /** What is known of each field, by its schema. */
@@ -37,9 +39,11 @@ export function section<S extends z.core.$ZodShape>(
   description: string,
   example: string,
   shape: S,
+  fix?: string,
 ): z.ZodObject<S, z.core.$strict> {
   const allowed = `a mapping with ${Object.keys(shape).join(', ')}`;
-  return described(z.strictObject(shape), description, { allowed, example });
+  const notes = { allowed, example, ...(fix === undefined ? {} : { fix }) };
+  return described(z.strictObject(shape), description, notes);
 }
 
 const AMOUNT = /^\s*(\d+(?:\.\d+)?|\.\d+)\s*([A-Za-z%]*)\.?\s*$/;
@@ -156,7 +160,9 @@ export function count(description: string, example: string, least = 1): z.ZodTyp
     allowed: `a whole number from ${least} on, also as 200k or 2M`,
     example,
     mend: (written) =>
-      /^\d[\d_,]*$/.test(written) && written.length < 13 ? written.replace(/[_,]/g, '') : null,
+      /^\d[\d_,]*[_,]\d+$/.test(written) && written.length < 13
+        ? written.replace(/[_,]/g, '')
+        : null,
   });
 }
 
@@ -218,8 +224,10 @@ export function text(
   pattern: RegExp,
   allowed: string,
   example: string,
+  fix?: string,
 ): z.ZodType<string> {
-  return described(z.string().regex(pattern), description, { allowed, example, isText: true });
+  const notes = { allowed, example, isText: true, ...(fix === undefined ? {} : { fix }) };
+  return described(z.string().regex(pattern), description, notes);
 }
 
 /** The name of a node, model, tenant or fleet. */

@@ -1,7 +1,9 @@
 /**
  * The JSON Schema of the fleet file, for editors. Owns its draft and its name; what it says comes from schema.ts.
  */
+import { parse } from 'yaml';
 import { z } from 'zod';
+import { fieldNotes } from './fields.js';
 import { fleetSchema } from './schema.js';
 
 /**
@@ -13,7 +15,10 @@ export function fleetJsonSchema(): Readonly<Record<string, unknown>> {
     io: 'input',
     target: 'draft-7',
     // A value that may be null becomes a choice of two; editors look for the description outside of it.
-    override: ({ jsonSchema }) => {
+    // Examples of quantities are given as they are read, hence dropped by the conversion: they are put back.
+    override: ({ zodSchema, jsonSchema }) => {
+      const example = fieldNotes.get(zodSchema)?.example;
+      if (example !== undefined) jsonSchema.examples ??= [parse(example)];
       const told = jsonSchema.anyOf?.find((option) => option.description !== undefined);
       if (told?.description !== undefined) jsonSchema.description ??= told.description;
     },

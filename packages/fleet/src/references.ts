@@ -35,6 +35,12 @@ function duplicates(
   });
 }
 
+/** Names as a message has them: a large fleet has more than anybody reads. */
+function someOf(names: readonly string[]): string {
+  if (names.length === 0) return 'none';
+  return names.length <= 20 ? names.join(', ') : `${names.slice(0, 20).join(', ')}, …`;
+}
+
 /** A name that must be one of those declared. */
 function unknownName(
   checking: Checking,
@@ -48,7 +54,7 @@ function unknownName(
   const isAlias = aliasOf?.has(used.text) === true;
   const message = isAlias
     ? `${formatPath(used.path)}: ${JSON.stringify(used.text)} is an alias; here stands the name of a ${what}`
-    : `${formatPath(used.path)}: there is no ${what} ${JSON.stringify(used.text)}; there is ${known.length === 0 ? 'none' : known.join(', ')}`;
+    : `${formatPath(used.path)}: there is no ${what} ${JSON.stringify(used.text)}; there is ${someOf(known)}`;
   const hint =
     nearest === null ? `name a ${what} of this file or remove this` : `write "${nearest}"`;
   return [checking.issue(used.path, { message, hint, allowed: known, nearest })];

@@ -63,10 +63,11 @@ const product: z.ZodType<string> = field.word(
   'MI300X',
 );
 
+const PATH = /^[^~\s]([^\0]*\S)?$/;
 const path = (description: string, example: string): z.ZodType<string> =>
   field.text(
     description,
-    /^[^~\s]([^\0]*\S)?$/,
+    PATH,
     'a path, relative to this file or absolute ("~" is not expanded)',
     example,
   );
@@ -279,8 +280,10 @@ const model = field.section(
       'Other names clients may use.',
       '[gpt-4o-mini]',
     ).prefault([]),
-    source: path(
+    source: field.text(
       'Catalogue id, path of a config.json, or path of a model directory (begin it with ./ or /).',
+      PATH,
+      'a catalogue id, or the path of a config.json or model directory, which begins with ./ or /',
       'meta-llama/Llama-3.1-8B-Instruct',
     ),
     kind: field
@@ -367,26 +370,37 @@ const model = field.section(
   },
 );
 
+const HIDE_KEY = 'put the key into an environment variable and write { env: ITS_NAME }';
+
+const keySource = {
+  env: field
+    .text(
+      'Environment variable that holds the key.',
+      /^[A-Za-z_][A-Za-z0-9_]*$/,
+      'the name of an environment variable',
+      'TEAM_A_KEY',
+      'put the key into an environment variable and write its name here',
+    )
+    .optional(),
+  file: path('File that holds the key.', './keys/team-a').optional(),
+  sha256: field
+    .text(
+      'SHA-256 of the key, in hexadecimal.',
+      /^[0-9a-fA-F]{64}$/,
+      'the SHA-256 of the key, 64 hexadecimal digits',
+      `"${'0'.repeat(64)}"`,
+      'write what `printf %s "$KEY" | sha256sum` prints',
+    )
+    .optional(),
+};
+
 const key = field
-  .section('Where a key comes from: exactly one of env, file, sha256.', '{ env: TEAM_A_KEY }', {
-    env: field
-      .text(
-        'Environment variable that holds the key.',
-        /^[A-Za-z_][A-Za-z0-9_]*$/,
-        'the name of an environment variable',
-        'TEAM_A_KEY',
-      )
-      .optional(),
-    file: path('File that holds the key.', './keys/team-a').optional(),
-    sha256: field
-      .text(
-        'SHA-256 of the key, in hexadecimal.',
-        /^[0-9a-fA-F]{64}$/,
-        'the SHA-256 of the key, 64 hexadecimal digits',
-        `"${'0'.repeat(64)}"`,
-      )
-      .optional(),
-  })
+  .section(
+    'Where a key comes from: exactly one of env, file, sha256.',
+    '{ env: TEAM_A_KEY }',
+    keySource,
+    HIDE_KEY,
+  )
   .refine((value) => Object.values(value).filter((entry) => entry !== undefined).length === 1, {
     params: { problem: 'one-key-source' },
   })

@@ -19,11 +19,8 @@ export interface CompleteCard {
 const BUSES = ['0c', '22', '38', '5c', '9f', 'af', 'bf', 'df'];
 
 function freeAddress(taken: ReadonlySet<string>): string {
-  const bus = BUSES.find((candidate) => !taken.has(`0000:${candidate}:00.0`));
-  if (bus !== undefined) return `0000:${bus}:00.0`;
-  // Only where a file itself uses these addresses for other slots; eight cards at most, so one bus of 256 is free.
-  for (let number = 1; ; number += 1) {
-    const id = `0000:${number.toString(16).padStart(2, '0')}:00.0`;
+  for (let slot = 0; ; slot += 1) {
+    const id = `0000:${BUSES[slot] ?? slot.toString(16).padStart(2, '0')}:00.0`;
     if (!taken.has(id)) return id;
   }
 }

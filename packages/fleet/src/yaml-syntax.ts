@@ -62,8 +62,38 @@ function unclosed(message: string): { what: string; closing: string } | null {
   return quote === undefined ? null : { what: 'the quoted text', closing: quote };
 }
 
-/** Makes an issue of one syntax error of the parser. */
-export function explainSyntax(source: SourceText, error: YAMLParseError): Issue {
+/**
+ * Makes issues of the syntax errors of the parser. A line that is indented too deep comes as two errors at the value
+ * before it; it is told once, at the line itself.
+ */
+export function explainSyntaxErrors(
+  source: SourceText,
+  errors: readonly YAMLParseError[],
+): readonly Issue[] {
+  const tooDeep = errors.find(
+    (error) =>
+      error.code === 'MULTILINE_IMPLICIT_KEY' &&
+      source.text.slice(...error.pos).includes('\n') &&
+      errors.some(
+        (other) => other.code === 'BLOCK_AS_IMPLICIT_KEY' && other.pos[0] === error.pos[0],
+      ),
+  );
+  if (tooDeep === undefined) return errors.map((error) => explainSyntax(source, error));
+  const line = source.text.indexOf('\n', tooDeep.pos[0]) + 1;
+  const start = line + source.text.slice(line).search(/\S/);
+  return [
+    {
+      path: '',
+      message: 'this line is indented deeper than the one above allows',
+      hint: 'align it with the line above',
+      allowed: [],
+      nearest: null,
+      range: { start, end: Math.max(start + 1, tooDeep.pos[1]) },
+    },
+  ];
+}
+
+function explainSyntax(source: SourceText, error: YAMLParseError): Issue {
   const end = endOfText(source);
   const range: TextRange =
     error.pos[0] >= end ? { start: end, end: end + 1 } : { start: error.pos[0], end: error.pos[1] };
