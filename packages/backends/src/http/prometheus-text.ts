@@ -3,7 +3,7 @@
  */
 
 /** One sample of a scrape. */
-export interface MetricSample {
+interface MetricSample {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;

@@ -12,7 +12,7 @@ import type { SequencePlan } from './generation-request.js';
 import { startError } from './tenancies.js';
 
 /** Callbacks of one request. */
-export interface GenerationEvents {
+interface GenerationEvents {
   readonly onToken: (sequence: SequencePlan, index: number) => void;
   readonly onDone: () => void;
 }

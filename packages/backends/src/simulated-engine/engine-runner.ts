@@ -11,7 +11,7 @@ import type {
 } from '@aim-gpu/performance';
 
 /** One sequence for the runner. */
-export interface RunnerRequest {
+interface RunnerRequest {
   readonly id: string;
   readonly promptTokens: number;
   readonly outputTokens: number;

@@ -124,7 +124,7 @@ export function planCompletion(body: unknown, limits: RequestLimits): Planned {
 }
 
 /** Prompts of the four forms OpenAI allows: text, texts, token ids, lists of token ids. */
-export function toPrompts(
+function toPrompts(
   input: string | readonly string[] | readonly number[] | readonly (readonly number[])[],
 ): readonly Prompt[] {
   if (typeof input === 'string') return [{ text: input, tokens: countTokens(input) }];
@@ -139,7 +139,7 @@ function fromIds(ids: readonly number[]): Prompt {
 }
 
 /** The name of the model a request is for, or the refusal. No name means the engine's own, as in vLLM. */
-export function resolveModel(
+function resolveModel(
   name: string | null | undefined,
   limits: Pick<RequestLimits, 'modelNames' | 'adapterNames'>,
 ):

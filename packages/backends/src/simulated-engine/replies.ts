@@ -30,7 +30,7 @@ export function toUsage(promptTokens: number, completionTokens: number): Usage {
 }
 
 /** The text a token adds to an answer; what lies behind a stop string is not sent. */
-export function deltaText(sequence: SequencePlan, index: number): string {
+function deltaText(sequence: SequencePlan, index: number): string {
   return sequence.stopped === null
     ? tokenText(sequence.seed, index)
     : (sequence.stopped.pieces[index] ?? '');

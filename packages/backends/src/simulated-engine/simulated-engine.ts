@@ -104,7 +104,7 @@ function toStartupMs(value: unknown, otherwise: number): number {
  * The command line of the program that belongs to this very copy of the package: built beside the built library, and
  * from source, through tsx, when the library itself runs from source.
  */
-export function simulatedEngineProgram(): readonly string[] {
+function simulatedEngineProgram(): readonly string[] {
   const here = fileURLToPath(import.meta.url);
   if (!here.endsWith('.ts')) {
     return [process.execPath, path.join(path.dirname(here), 'simulated-engine.js')];
