@@ -98,7 +98,7 @@ function cost(values: readonly number[]): number {
 }
 
 /** Rows of one (model, GPU) count less the more there are, so that no much-measured model outweighs the rest. */
-export function groupWeights(rows: readonly ServingRow[], power: number): number[] {
+function groupWeights(rows: readonly ServingRow[], power: number): number[] {
   const sizes = new Map<string, number>();
   for (const row of rows)
     sizes.set(`${row.model}|${row.gpu}`, (sizes.get(`${row.model}|${row.gpu}`) ?? 0) + 1);

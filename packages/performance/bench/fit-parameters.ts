@@ -42,7 +42,7 @@ const COMMON: EngineConstants = {
  * seen on MI300X (Millstone-AI-Solutions/mi300x-benchmark-investigation; gpt-oss-20b, 7.3 ms a token alone).
  */
 export function fitBase(family: EngineFamily): EngineConstants {
-  return family === 'vllm' ? { ...COMMON, expertLayerFactor: 4 } : COMMON;
+  return family === 'vllm' ? { ...COMMON, expertLayerFactor: 5 } : COMMON;
 }
 
 /** The parameters of a family's fit. */
@@ -64,7 +64,7 @@ export function fitParameters(family: EngineFamily): readonly Parameter[] {
     log('prefillEfficiency', untuned ? 0.1 : 0.3, 0.01, 0.8),
     log('decodeEfficiency', untuned ? 0.05 : 0.2, 0.01, 0.8),
     // Held near 60 us for vLLM: few rows, and a partition needs the split of fixed and bandwidth time right.
-    log('layerMs', untuned ? 0.1 : 0.06, 0.005, 0.5, family === 'vllm' ? 0.15 : WIDTH),
+    log('layerMs', untuned ? 0.1 : 0.06, 0.005, 0.5, family === 'vllm' ? 0.12 : WIDTH),
     log('sequenceMs', untuned ? 0.05 : 0.008, 0.0005, 0.3),
     log('allReduceMs', 0.03, 0.005, 0.2),
     log('allReduceBytesPerSecond', 200e9, 50e9, 2e12),

@@ -19,7 +19,7 @@ function synchronisedPassage(
   const size = Math.min(inside, Math.max(1, costs.group));
   const filled = Math.max(1, Math.ceil(inside / size - 0.05));
   // Where blocks are short they come free by and by, which scatters the groups (discrete-event runs).
-  const groups = queued && costs.kvBound ? Math.max(filled, Math.min(2.1, inside)) : filled;
+  const groups = queued && costs.kvBound ? Math.max(filled, Math.min(2, inside)) : filled;
   const decode = costs.decodeMs(inside);
   const share = inside / groups;
   const groupMs = share * costs.prefillMs;

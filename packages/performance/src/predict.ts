@@ -52,7 +52,7 @@ export interface PredictOptions {
 /** Token budget of a step when none is given: vLLM's default for online serving on GPUs of this size. */
 export const DEFAULT_MAX_NUM_BATCHED_TOKENS = 8192;
 /** Requests of each client in a closed loop, unless told otherwise: the convention of published benchmarks. */
-export const DEFAULT_REQUESTS_PER_CLIENT = 10;
+const DEFAULT_REQUESTS_PER_CLIENT = 10;
 
 const NO_TENANTS: CoTenantActivity = { samePartition: [], otherPartitions: [] };
 

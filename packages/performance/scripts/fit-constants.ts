@@ -1,15 +1,15 @@
 /**
  * Program: fits every engine family's constants to the published measurements and prints them, to be copied into
  * src/engine-constants.ts; writes bench/data/leave-one-out.json with the constants fitted without each (model, GPU).
- * Run from the repository root: npx tsx --conditions=@aim-gpu/source packages/performance/bench/fit-constants.ts
+ * Run from the repository root: npx tsx --conditions=@aim-gpu/source packages/performance/scripts/fit-constants.ts
  */
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { groupOf } from '../bench/accuracy.js';
+import { fitConstants } from '../bench/constant-fit.js';
+import { FAMILIES, fitBase, fitParameters } from '../bench/fit-parameters.js';
+import { readServingRows, type ServingRow } from '../bench/serving-rows.js';
 import type { EngineConstants } from '../src/index.js';
-import { groupOf } from './accuracy.js';
-import { fitConstants } from './constant-fit.js';
-import { FAMILIES, fitBase, fitParameters } from './fit-parameters.js';
-import { readServingRows, type ServingRow } from './serving-rows.js';
 
 function rounded(constants: EngineConstants): EngineConstants {
   return Object.fromEntries(
@@ -30,7 +30,7 @@ for (const family of FAMILIES) {
         rounds,
       }),
     );
-  console.log(family, JSON.stringify(fit(own, 20), null, 2));
+  process.stdout.write(`${family} ${JSON.stringify(fit(own, 20), null, 2)}\n`);
   const groups = [...new Set(own.map(groupOf))].sort();
   out[family] = Object.fromEntries(
     groups.map((group) => [
@@ -43,6 +43,6 @@ for (const family of FAMILIES) {
   );
 }
 writeFileSync(
-  path.join(import.meta.dirname, 'data', 'leave-one-out.json'),
+  path.join(import.meta.dirname, '..', 'bench', 'data', 'leave-one-out.json'),
   `${JSON.stringify(out, null, 1)}\n`,
 );
