@@ -38,7 +38,7 @@ const IDLE_MS = 600_000;
 export const DEFAULT_CARD: CardShape = { id: null, product: 'MI300X', hive: null };
 
 /** Whether a model's source is a path rather than a catalogue id. */
-export function isPathSource(source: string): boolean {
+function isPathSource(source: string): boolean {
   return source.startsWith('.') || isAbsolute(source) || source.endsWith('.json');
 }
 

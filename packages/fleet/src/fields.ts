@@ -263,3 +263,19 @@ export function cardAddress(description: string): z.ZodType<string> {
     mend: (written) => (pattern.test(`0000:${written}`) ? `"0000:${written}"` : null),
   });
 }
+
+/** A list of one kind of value. */
+export function list<T>(item: z.ZodType<T>, description: string, example: string): z.ZodType<T[]> {
+  return described(z.array(item), description, { allowed: 'a list', example });
+}
+
+const PATH = /^[^~\s]([^\0]*\S)?$/;
+
+/** A path, or what is not one on purpose (`allowed` says which). */
+export function filePath(
+  description: string,
+  example: string,
+  allowed = 'a path, relative to this file or absolute ("~" is not expanded)',
+): z.ZodType<string> {
+  return text(description, PATH, allowed, example);
+}

@@ -26,12 +26,12 @@ export interface UnreadableText {
 }
 
 /** Largest file that is parsed; a fleet of a thousand models is a tenth of it. */
-export const LARGEST_FILE_BYTES: number = 4 * 2 ** 20;
+const LARGEST_FILE_BYTES = 4 * 2 ** 20;
 /** A line is shown no wider than this. */
 const EXCERPT_WIDTH = 160;
 
 /** Indexes a text that is already decoded. A leading byte-order mark is dropped, as every editor hides it. */
-export function sourceText(file: string, raw: string): SourceText {
+function sourceText(file: string, raw: string): SourceText {
   const text = raw.startsWith('\uFEFF') ? raw.slice(1) : raw;
   const lineStarts = [0];
   for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1))

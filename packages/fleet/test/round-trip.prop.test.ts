@@ -152,7 +152,7 @@ const file = fc
     policy,
   }));
 
-describe('a fleet written out with every default', () => {
+describe('a fleet written out with every default', { timeout: 60_000 }, () => {
   it('parses to the same fleet, as YAML and as JSON', () => {
     fc.assert(
       fc.property(file, (content) => {
@@ -164,7 +164,7 @@ describe('a fleet written out with every default', () => {
           expect(toFleetDocument(again.fleet)).toEqual(document);
         }
       }),
-      { numRuns: 200 },
+      { numRuns: 100 },
     );
   });
 
@@ -199,7 +199,7 @@ function answersWell(input: string | Uint8Array): void {
   }
 }
 
-describe('whatever stands in a file', () => {
+describe('whatever stands in a file', { timeout: 60_000 }, () => {
   const complete = readFileSync(path.join(import.meta.dirname, 'fixtures/complete.yaml'), 'utf8');
 
   it('cut off anywhere is a place, a line and a fix, or still a fleet', () => {
@@ -228,7 +228,7 @@ describe('whatever stands in a file', () => {
           answersWell(complete.slice(0, at) + insert + complete.slice(at + cut));
         },
       ),
-      { numRuns: 500 },
+      { numRuns: 300 },
     );
   });
 
@@ -257,7 +257,7 @@ describe('whatever stands in a file', () => {
           ),
         );
       }),
-      { numRuns: 500 },
+      { numRuns: 300 },
     );
   });
 });

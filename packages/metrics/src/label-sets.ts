@@ -5,7 +5,7 @@
 import type { MetricLabels } from '@aim-gpu/core';
 
 /** Stands for every value that came after the limit was reached. */
-export const OTHER = 'other';
+const OTHER = 'other';
 
 /** Labels whose values come from outside, in the order in which they are given up. */
 const UNBOUNDED = ['tenant', 'model', 'workload', 'instance'] as const;

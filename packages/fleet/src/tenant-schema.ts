@@ -1,0 +1,80 @@
+/**
+ * The schema of one tenant of a fleet file. Owns its keys and defaults, and that an API key never stands in the file,
+ * only where it comes from.
+ */
+import { BANDS } from '@aim-gpu/core';
+import { z } from 'zod';
+import * as field from './fields.js';
+import type { TenantShape } from './shape.js';
+import { bandName } from './shared-words.js';
+
+const HIDE_KEY = 'put the key into an environment variable and write { env: ITS_NAME }';
+
+const keySource = {
+  env: field
+    .text(
+      'Environment variable that holds the key.',
+      /^[A-Za-z_][A-Za-z0-9_]*$/,
+      'the name of an environment variable',
+      'TEAM_A_KEY',
+      'put the key into an environment variable and write its name here',
+    )
+    .optional(),
+  file: field.filePath('File that holds the key.', './keys/team-a').optional(),
+  sha256: field
+    .text(
+      'SHA-256 of the key, in hexadecimal.',
+      /^[0-9a-fA-F]{64}$/,
+      'the SHA-256 of the key, 64 hexadecimal digits',
+      `"${'0'.repeat(64)}"`,
+      'write what `printf %s "$KEY" | sha256sum` prints',
+    )
+    .optional(),
+};
+
+const key = field
+  .section(
+    'Where a key comes from: exactly one of env, file, sha256.',
+    '{ env: TEAM_A_KEY }',
+    keySource,
+    HIDE_KEY,
+  )
+  .refine((value) => Object.values(value).filter((entry) => entry !== undefined).length === 1, {
+    params: { problem: 'one-key-source' },
+  })
+  .meta({ minProperties: 1, maxProperties: 1 });
+
+const limit = (description: string) => field.count(description, '600').nullable().prefault(null);
+
+/** One tenant. */
+export const tenantSchema: z.ZodType<TenantShape> = field.section(
+  'One tenant.',
+  '{ name: team-a, keys: [{ env: TEAM_A_KEY }] }',
+  {
+    name: field.name('Name of the tenant.', 'team-a'),
+    keys: field
+      .list(
+        key,
+        'API keys, each by where it comes from; a key itself never stands here.',
+        '[{ env: TEAM_A_KEY }]',
+      )
+      .prefault([]),
+    weight: field
+      .decimal('Share of what is left, against the other tenants’ weights.', '2', 0, 1000)
+      .prefault(1),
+    bands: field
+      .described(z.array(bandName()).min(1), 'Bands the tenant may use.', {
+        allowed: `a list of at least one of ${BANDS.join(', ')}`,
+        example: '[interactive, standard]',
+      })
+      .prefault(BANDS.slice(BANDS.indexOf('standard'))),
+    limits: field
+      .section('Limits of the tenant.', '{ requestsPerMinute: 600 }', {
+        requestsPerMinute: limit('Requests in a minute; null is unlimited.'),
+        inputTokensPerMinute: limit('Prompt tokens in a minute; null is unlimited.'),
+        outputTokensPerMinute: limit('Answer tokens in a minute; null is unlimited.'),
+        concurrent: limit('Requests at the same time; null is unlimited.'),
+      })
+      .prefault({}),
+  },
+);
