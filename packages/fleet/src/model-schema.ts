@@ -20,19 +20,23 @@ const DTYPES: Readonly<Record<string, string>> = {
   float: 'fp32',
 };
 
+/** What sizing can size; a model whose own config says more uses `auto`. */
 const QUANTIZATIONS = [
   'auto',
   'none',
   'fp8',
+  'fp8-block',
   'int8',
+  'w8a8',
   'int4',
   'awq',
+  'awq_marlin',
   'gptq',
+  'gptq_marlin',
   'mxfp4',
   'nvfp4',
   'compressed-tensors',
   'modelopt',
-  'quark',
   'bitsandbytes',
 ];
 

@@ -442,7 +442,7 @@ export const BROKEN_FILES: readonly BrokenFile[] = [
     at: [10, 19],
     line: '    quantization: fp9',
     caret: '                  ^^^',
-    says: 'models[0].quantization must be one of auto, none, fp8, int8, int4, awq, gptq, mxfp4, nvfp4, compressed-tensors, modelopt, quark, bitsandbytes, or gguf:<type>, not "fp9"',
+    says: 'models[0].quantization must be one of auto, none, fp8, fp8-block, int8, w8a8, int4, awq, awq_marlin, gptq, gptq_marlin, mxfp4, nvfp4, compressed-tensors, modelopt, bitsandbytes, or gguf:<type>, not "fp9"',
     hint: 'write "fp8"',
   },
   {
