@@ -9,6 +9,7 @@ import {
   ENGINE_PROFILES,
   type EngineConstants,
   type EngineFamily,
+  MEASURED_BANDS,
 } from '../src/index.js';
 import { estimatedKvTokens, predictRow, type RowPrediction, wholeCard } from './row-prediction.js';
 import type { ServingRow } from './serving-rows.js';
@@ -157,14 +158,46 @@ export function coverage(
   predictor: Predictor,
   value: Compared,
 ): number {
+  const band = MEASURED_BANDS[value];
   let inside = 0;
   let all = 0;
   for (const row of rows) {
-    const band = ENGINE_PROFILES[row.engine].bands[value];
     for (const ratio of ratios([row], predictor, value)) {
       all += 1;
       if (1 / ratio >= band.low && 1 / ratio <= band.high) inside += 1;
     }
+  }
+  return all === 0 ? Number.NaN : inside / all;
+}
+
+/**
+ * Share of left-out points inside a band that was itself set without their (model, GPU): the honest half of
+ * {@link coverage}.
+ */
+export function crossCoverage(
+  rows: readonly ServingRow[],
+  predictor: Predictor,
+  value: Compared,
+): number {
+  let inside = 0;
+  let all = 0;
+  const key = (row: ServingRow): string => `${groupOf(row)}|${row.engine}`;
+  for (const group of new Set(rows.map(key))) {
+    const own = ratios(
+      rows.filter((row) => key(row) === group),
+      predictor,
+      value,
+    );
+    if (own.length === 0) continue;
+    const band = bandOf(
+      ratios(
+        rows.filter((row) => key(row) !== group),
+        predictor,
+        value,
+      ),
+    );
+    all += own.length;
+    inside += own.filter((ratio) => 1 / ratio >= band.low && 1 / ratio <= band.high).length;
   }
   return all === 0 ? Number.NaN : inside / all;
 }

@@ -6,6 +6,7 @@ import {
   coverage,
   createLeftOut,
   createRoofline,
+  crossCoverage,
   fitRoofline,
   inSample,
   type Predictor,
@@ -71,6 +72,7 @@ export const bench: Bench = {
         coverageOf90PercentBand: value,
         left: 'out',
         percent: 100 * coverage(rows, leftOut, value),
+        percentWithBandSetWithoutThem: 100 * crossCoverage(rows, leftOut, value),
       });
     }
     const worst = rows

@@ -4,8 +4,6 @@
  * come in through their demand.
  */
 
-import type { Bands } from './bands.js';
-
 /** Engine builds that run at clearly different speed. `atom` covers ROCm/ATOM and vLLM with ATOM's kernels. */
 export type EngineFamily = 'vllm' | 'sglang' | 'atom' | 'vllm-2024';
 
@@ -70,8 +68,6 @@ export interface EngineConstants {
 export interface EngineProfile {
   readonly family: EngineFamily;
   readonly constants: EngineConstants;
-  /** Factors from a prediction to the ends of its 90 % band, for a model that was not among the measured ones. */
-  readonly bands: Bands;
   /** Whether models with routed experts were among the measured ones. */
   readonly measuredExperts: boolean;
   /** Products whose measurements the row was fitted to. */
@@ -106,11 +102,6 @@ export const ENGINE_PROFILES: Readonly<Record<EngineFamily, EngineProfile>> = {
       cdna3LatencyFactor: 1,
       cdna3ComputeFactor: 1,
     },
-    bands: {
-      ttftMs: { low: 0.45, high: 3 },
-      tpotMs: { low: 0.75, high: 1.4 },
-      outputTokensPerSecond: { low: 0.7, high: 1.3 },
-    },
     measuredExperts: false,
     measuredOn: ['MI300X'],
     source:
@@ -140,11 +131,6 @@ export const ENGINE_PROFILES: Readonly<Record<EngineFamily, EngineProfile>> = {
       fp4ReadEfficiency: 0.7898,
       cdna3LatencyFactor: 2.28,
       cdna3ComputeFactor: 0.4992,
-    },
-    bands: {
-      ttftMs: { low: 0.69, high: 3 },
-      tpotMs: { low: 0.81, high: 1.96 },
-      outputTokensPerSecond: { low: 0.51, high: 1.22 },
     },
     measuredExperts: true,
     measuredOn: ['MI300X', 'MI355X'],
@@ -176,11 +162,6 @@ export const ENGINE_PROFILES: Readonly<Record<EngineFamily, EngineProfile>> = {
       cdna3LatencyFactor: 1.152,
       cdna3ComputeFactor: 0.7707,
     },
-    bands: {
-      ttftMs: { low: 0.65, high: 1.82 },
-      tpotMs: { low: 0.61, high: 1.36 },
-      outputTokensPerSecond: { low: 0.71, high: 1.51 },
-    },
     measuredExperts: true,
     measuredOn: ['MI355X', 'MI300X'],
     source:
@@ -210,11 +191,6 @@ export const ENGINE_PROFILES: Readonly<Record<EngineFamily, EngineProfile>> = {
       fp4ReadEfficiency: 1,
       cdna3LatencyFactor: 1,
       cdna3ComputeFactor: 1,
-    },
-    bands: {
-      ttftMs: { low: 0.4, high: 2.7 },
-      tpotMs: { low: 0.37, high: 1.85 },
-      outputTokensPerSecond: { low: 0.54, high: 2.7 },
     },
     measuredExperts: false,
     measuredOn: ['MI300X'],

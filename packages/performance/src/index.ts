@@ -9,7 +9,7 @@ export {
   DEFAULT_ASSUMPTIONS,
   type PerformanceAssumptions,
 } from './assumptions.js';
-export { BAND_WIDENING, type Band, type Bands } from './bands.js';
+export { BAND_WIDENING, type Band, type Bands, MEASURED_BANDS } from './bands.js';
 export {
   type Calibration,
   type CalibrationOptions,

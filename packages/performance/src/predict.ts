@@ -4,7 +4,7 @@
  */
 import type { CoTenantActivity, StepDemand } from '@aim-gpu/core';
 import { DEFAULT_ASSUMPTIONS, type PerformanceAssumptions } from './assumptions.js';
-import { toEstimate } from './bands.js';
+import { MEASURED_BANDS, toEstimate } from './bands.js';
 import { closedLoopMeans } from './closed-loop.js';
 import { coTenantSlowdown } from './co-tenants.js';
 import {
@@ -182,7 +182,7 @@ export function predict(options: PredictOptions): Prediction | NoPrediction {
   const means = loadMeans(options, slowdown);
   if ('ok' in means) return means;
   const grade = gradeOf(options, engine, slowdown);
-  const { bands } = ENGINE_PROFILES[engine];
+  const bands = MEASURED_BANDS;
   return {
     ok: true,
     ttftMs: toEstimate(means.ttftMs, bands.ttftMs, grade),
