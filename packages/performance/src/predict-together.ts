@@ -3,7 +3,7 @@
  * the slowdown. Owns that fixed point; one engine is predict.ts.
  */
 import type { CoTenantActivity } from '@aim-gpu/core';
-import { coTenantSlowdown } from './co-tenants.js';
+import { meanCoTenantSlowdown } from './co-tenants.js';
 import { loadMeans, type PredictOptions, predict } from './predict.js';
 import type { NoPrediction, Prediction } from './prediction.js';
 import { invalidInput } from './validation.js';
@@ -70,7 +70,7 @@ export function predictTogether(members: readonly CardMember[]): readonly Member
     let moved = 0;
     const next = new Map<string, number>();
     for (const member of members) {
-      const slowdown = coTenantSlowdown({
+      const slowdown = meanCoTenantSlowdown({
         activity: activityOf(member, members, busy),
         memory: member.speed.layout.memory,
         ...(member.assumptions === undefined ? {} : { assumptions: member.assumptions }),

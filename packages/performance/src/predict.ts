@@ -6,7 +6,7 @@ import type { CoTenantActivity, StepDemand } from '@aim-gpu/core';
 import { DEFAULT_ASSUMPTIONS, type PerformanceAssumptions } from './assumptions.js';
 import { MEASURED_BANDS, toEstimate } from './bands.js';
 import { closedLoopMeans } from './closed-loop.js';
-import { coTenantSlowdown } from './co-tenants.js';
+import { meanCoTenantSlowdown } from './co-tenants.js';
 import {
   ENGINE_PROFILES,
   type EngineConstants,
@@ -174,7 +174,7 @@ export function loadMeans(options: PredictOptions, slowdown: number): LoadMeans 
  */
 export function predict(options: PredictOptions): Prediction | NoPrediction {
   const engine = options.engine ?? 'vllm';
-  const slowdown = coTenantSlowdown({
+  const slowdown = meanCoTenantSlowdown({
     activity: options.coTenants ?? NO_TENANTS,
     memory: options.speed.layout.memory,
     ...(options.assumptions === undefined ? {} : { assumptions: options.assumptions }),
