@@ -37,7 +37,13 @@ import {
   type InstanceRunner,
   type RunnerTiming,
 } from './instance-runner.js';
-import { type LayoutProgress, reachLayouts, repairLayouts } from './layouts.js';
+import {
+  desiredLayouts,
+  type LayoutProgress,
+  reachLayouts,
+  readLayouts,
+  repairLayouts,
+} from './layouts.js';
 import { recordInventory, recordPlan } from './node-metrics.js';
 import { type Demands, type ModelSource, planFromFleet } from './plan-from-fleet.js';
 import { refuseUnplaced } from './refusals.js';
@@ -141,9 +147,9 @@ class NodeAgent implements Agent {
   }
 
   async open(options: CallOptions = {}): Promise<void> {
-    const { driver, store, clock, logger } = this.options;
+    const { driver, store } = this.options;
     this.lease = await store.lock(LOCK, options);
-    await repairLayouts({ driver, store, clock, logger, ...options });
+    await repairLayouts({ ...this.options, ...options });
     // Engines of an earlier run died with it (their guards see to that), so nothing is assigned any more.
     await store.snapshot<readonly Assignment[]>(ASSIGNMENTS).write([]);
     this.before = await driver.discover(options);
@@ -151,9 +157,9 @@ class NodeAgent implements Agent {
   }
 
   async plan(options: CallOptions = {}): Promise<Plan> {
-    const { fleet, models, store } = this.options;
+    const { fleet, models } = this.options;
     const inventories = await this.observe(options);
-    const assignments = (await store.snapshot<readonly Assignment[]>(ASSIGNMENTS).read()) ?? [];
+    const assignments = await this.assignments();
     const { plan, demands } = await planFromFleet({
       fleet,
       models,
@@ -166,7 +172,7 @@ class NodeAgent implements Agent {
   }
 
   async apply(plan: Plan, options: ApplyOptions = {}): Promise<void> {
-    const { driver, store, clock, logger, node } = this.options;
+    const { store, node } = this.options;
     options.signal?.throwIfAborted();
     refuseUnplaced(plan, { partial: this.options.partial === true });
     const observed = await this.observe(options);
@@ -176,12 +182,9 @@ class NodeAgent implements Agent {
     );
     await this.stopAllBut(mine);
     const inventory = await reachLayouts({
-      plan,
-      node,
-      driver,
-      store,
-      clock,
-      logger,
+      ...this.options,
+      desired: desiredLayouts(plan, node),
+      assignments: await this.assignments(),
       stop: (instances) => this.stopInstances(instances),
       ...(options.onLayoutProgress === undefined ? {} : { onProgress: options.onLayoutProgress }),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
@@ -229,6 +232,10 @@ class NodeAgent implements Agent {
   private observe(options: CallOptions): Promise<readonly Inventory[]> {
     const { driver, otherDrivers = [] } = this.options;
     return Promise.all([driver, ...otherDrivers].map((each) => each.discover(options)));
+  }
+
+  private async assignments(): Promise<readonly Assignment[]> {
+    return (await this.options.store.snapshot<readonly Assignment[]>(ASSIGNMENTS).read()) ?? [];
   }
 
   private noteInventory(inventory: Inventory): void {
@@ -354,14 +361,19 @@ class NodeAgent implements Agent {
   }
 
   private async end(restoreLayout: boolean): Promise<void> {
-    const { driver, store, clock, logger, node } = this.options;
+    const { driver, store } = this.options;
     this.enter('draining');
     await this.stopInstances([...this.runners.keys()]);
     if (this.lease !== null) {
       await store.snapshot<readonly Assignment[]>(ASSIGNMENTS).write([]);
       if (restoreLayout && this.before !== null) {
         this.noteInventory(
-          await reachLayouts({ before: this.before, node, driver, store, clock, logger }),
+          await reachLayouts({
+            ...this.options,
+            desired: readLayouts(this.before),
+            assignments: [],
+            stop: () => Promise.resolve(),
+          }),
         );
       }
     }

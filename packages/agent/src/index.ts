@@ -1,6 +1,26 @@
 /**
- * Runs one node: wanted state, journal, reconcile loop, control socket and REST API.
+ * Keeps one node as the fleet file says: plans, applies, repairs, and answers on a control socket.
  *
  * @packageDocumentation
  */
-export {};
+export {
+  type Agent,
+  type AgentOptions,
+  type ApplyOptions,
+  type ControlHooks,
+  createAgent,
+} from './agent.js';
+export { type ControlClient, createControlClient, isListening } from './control-client.js';
+export { type ControlTarget, type ServeControlOptions, serveControl } from './control-server.js';
+export { detectHost } from './detect-host.js';
+export type { RunnerTiming } from './instance-runner.js';
+export type { LayoutProgress } from './layouts.js';
+export { type Demands, type ModelSource, planFromFleet, sizeFleet } from './plan-from-fleet.js';
+export type {
+  AgentState,
+  CardStatus,
+  InstanceState,
+  InstanceStatus,
+  PartitionStatus,
+  StatusDocument,
+} from './status.js';

@@ -4,21 +4,165 @@
  */
 import {
   AimError,
+  type Assignment,
   type CallOptions,
-  type CardId,
   type Clock,
+  formatLayout,
   type GpuDriver,
   type InstanceId,
   type Inventory,
-  type Layout,
   type Logger,
+  type MetricSink,
   type NodeName,
   type Plan,
   type StateStore,
 } from '@aim-gpu/core';
 import {
   applyRepartition,
+  type DesiredLayout,
   planRepartition,
+  type RepartitionPlan,
+  type RepartitionProgress,
+  type RepartitionResult,
   recoverRepartition,
   toSwitchTiming,
 } from '@aim-gpu/partitioning';
+
+/** How far a change of layouts is, in words. */
+export interface LayoutProgress {
+  readonly phase: RepartitionProgress['phase'];
+  readonly text: string;
+  /** By what is expected; null when nothing is left to wait for. */
+  readonly remainingMs: number | null;
+}
+
+/** What changing layouts works with. */
+export interface LayoutTools extends CallOptions {
+  readonly node: NodeName;
+  readonly driver: GpuDriver;
+  readonly store: StateStore;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: MetricSink;
+}
+
+/** Options of {@link reachLayouts}. */
+export interface ReachOptions extends LayoutTools {
+  readonly desired: readonly DesiredLayout[];
+  /** What runs now: those on a card that changes are stopped first. */
+  readonly assignments: readonly Assignment[];
+  readonly stop: (instances: readonly InstanceId[]) => Promise<void>;
+  readonly onProgress?: (progress: LayoutProgress) => void;
+}
+
+/** The layouts a plan wants of a node. */
+export function desiredLayouts(plan: Plan, node: NodeName): readonly DesiredLayout[] {
+  const cards = plan.nodes.find((entry) => entry.name === node)?.cards ?? [];
+  return cards.map(({ id, layout }) => ({ card: id, layout }));
+}
+
+/** The layouts of an inventory; cards that could not be read are left out. */
+export function readLayouts(inventory: Inventory): readonly DesiredLayout[] {
+  return inventory.cards.flatMap(({ id, layout: { compute, memory } }) =>
+    compute === null || memory === null ? [] : [{ card: id, layout: { compute, memory } }],
+  );
+}
+
+/**
+ * Brings the node to the desired layouts and returns what was read back. Throws `ERR_LAYOUT_UNSUPPORTED` (refused)
+ * before any change when they cannot be had, and what went wrong when the change was rolled back or stopped half way.
+ */
+export async function reachLayouts(options: ReachOptions): Promise<Inventory> {
+  const { driver, desired, assignments, signal } = options;
+  const inventory = await driver.discover(signal === undefined ? {} : { signal });
+  const timing = toSwitchTiming({ driver: driver.id });
+  const planned = planRepartition({ inventory, desired, assignments, timing });
+  if (!planned.ok) {
+    throw new AimError({
+      code: 'ERR_LAYOUT_UNSUPPORTED',
+      kind: 'refused',
+      message: planned.reasons.map((reason) => reason.message).join('; '),
+      details: { reasons: planned.reasons },
+    });
+  }
+  if (planned.plan.steps.length === 0) return inventory;
+  return settle(
+    options,
+    planned.plan,
+    await applyRepartition({ ...toolsOf(options), plan: planned.plan }),
+  );
+}
+
+/**
+ * Finishes or takes back a change of layouts that a crash interrupted. Nothing runs at that time, so nothing is
+ * stopped. Throws when it stops half way again.
+ */
+export async function repairLayouts(tools: LayoutTools): Promise<void> {
+  const result = await recoverRepartition(toolsOf({ ...tools, stop: () => Promise.resolve() }));
+  if (result === null) return;
+  tools.logger.info('layout-repaired', { outcome: result.outcome });
+  if (!result.ok && result.outcome === 'degraded') throw result.error;
+}
+
+function settle(
+  options: ReachOptions,
+  plan: RepartitionPlan,
+  result: RepartitionResult,
+): Inventory {
+  const { node, metrics } = options;
+  metrics.count('aim_gpu_repartitions_total', { node, code: result.outcome });
+  if (result.ok) {
+    options.onProgress?.({ phase: 'done', text: describeTarget(plan), remainingMs: null });
+    return result.inventory;
+  }
+  throw result.error;
+}
+
+function toolsOf(
+  options: LayoutTools &
+    Pick<ReachOptions, 'stop'> & { readonly onProgress?: ReachOptions['onProgress'] },
+): Omit<Parameters<typeof applyRepartition>[0], 'plan'> {
+  const { driver, store, clock, logger, stop, onProgress, signal } = options;
+  return {
+    driver,
+    store,
+    clock,
+    logger,
+    drain: ({ instances }) => stop(instances),
+    resumeCommand: 'aim-gpu up',
+    ...(onProgress === undefined
+      ? {}
+      : { onProgress: (progress) => onProgress(toLayoutProgress(progress)) }),
+    ...(signal === undefined ? {} : { signal }),
+  };
+}
+
+function toLayoutProgress({ phase, change, remainingMs }: RepartitionProgress): LayoutProgress {
+  return {
+    phase,
+    text: toText(phase, change),
+    remainingMs: remainingMs === 0 ? null : remainingMs,
+  };
+}
+
+function toText(
+  phase: RepartitionProgress['phase'],
+  change: RepartitionProgress['change'],
+): string {
+  if (phase === 'draining') return 'stopping what is in the way';
+  const back = phase === 'rolling-back' ? 'rolling back: ' : '';
+  switch (change?.kind) {
+    case undefined:
+      return `${back}reading back`;
+    case 'set-compute':
+      return `${back}card ${change.card}: compute mode ${change.to}`;
+    case 'stage-memory':
+      return `${back}card ${change.card}: memory mode ${change.to} staged`;
+    case 'reload':
+      return `${back}reloading the driver of the node`;
+  }
+}
+
+function describeTarget(plan: RepartitionPlan): string {
+  return plan.to.map(({ card, layout }) => `card ${card} is in ${formatLayout(layout)}`).join(', ');
+}

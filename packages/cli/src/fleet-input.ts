@@ -23,20 +23,15 @@ export async function readFleet(
   file: string,
   options: FleetOptions,
 ): Promise<FleetInput> {
-  const { fleet, warnings } = await readFleetFile(context.resolve(file));
+  const driver = options.driver === undefined ? {} : { driver: toDriver(options.driver) };
+  const { fleet, warnings } = await readFleetFile(context.resolve(file), driver);
   const keys = missingKeys(fleet, context.io.env).map(
     ({ tenant, name }): Reason => ({
       code: 'key-missing',
       message: `tenant ${tenant}: the environment variable ${name} of its key is not set; \`up\` refuses to start without it`,
     }),
   );
-  return { fleet: withDriver(fleet, options.driver), warnings: [...warnings, ...keys] };
-}
-
-function withDriver(fleet: Fleet, driver: string | undefined): Fleet {
-  if (driver === undefined) return fleet;
-  const kind = toDriver(driver);
-  return { ...fleet, nodes: fleet.nodes.map((node): FleetNode => ({ ...node, driver: kind })) };
+  return { fleet, warnings: [...warnings, ...keys] };
 }
 
 /** Reads the value of `--driver`. Throws `ERR_USAGE`. */

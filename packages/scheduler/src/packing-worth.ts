@@ -38,7 +38,9 @@ export function sloExcess(packing: Packing, candidate: Candidate): number {
   const { ttftMs, tpotMs } = candidate.workload.slo;
   const excess = (value: number, target: number | null): number =>
     target === null ? 0 : Math.max(0, value / target - 1);
-  return excess(predicted.tpotMs, tpotMs) + excess(predicted.ttftMs, ttftMs);
+  // More load than a place can serve misses any target; one is counted even where none is set.
+  const overload = predicted.overloaded ? 1 : 0;
+  return overload + excess(predicted.tpotMs, tpotMs) + excess(predicted.ttftMs, ttftMs);
 }
 
 function presetPackingScore(packing: Packing, objective: Objective): number {

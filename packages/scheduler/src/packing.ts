@@ -2,16 +2,9 @@
  * Packing: given a layout for every card, put the instances on partitions one after the other, filter → score → pick.
  * Pure; leaves out what does not fit and remembers why. Which layouts to try is layout-search.ts's business.
  */
-import {
-  type Bytes,
-  bytes,
-  type InstanceId,
-  type Layout,
-  type PredictedLatency,
-  type Reason,
-} from '@aim-gpu/core';
+import { type Bytes, bytes, type InstanceId, type Layout, type Reason } from '@aim-gpu/core';
 import { type Occupancy, rejectionOf } from './filters.js';
-import { type LatencyModel, slowdownOf } from './latency.js';
+import { type LatencyModel, type PlacedLatency, slowdownOf } from './latency.js';
 import { placementScore } from './place-score.js';
 import {
   bandRank,
@@ -37,7 +30,7 @@ export interface Packing {
   readonly slots: readonly Slot[];
   readonly residents: readonly Resident[];
   readonly leftovers: readonly Leftover[];
-  readonly latencies: ReadonlyMap<InstanceId, PredictedLatency>;
+  readonly latencies: ReadonlyMap<InstanceId, PlacedLatency>;
 }
 
 /** Packs every candidate of the problem into the given layouts. */
@@ -100,8 +93,8 @@ class Progress implements Occupancy {
     return (this.byCard.get(slot.card) ?? []).map((resident) => resident.candidate);
   }
 
-  latencies(): ReadonlyMap<InstanceId, PredictedLatency> {
-    const all = new Map<InstanceId, PredictedLatency>();
+  latencies(): ReadonlyMap<InstanceId, PlacedLatency> {
+    const all = new Map<InstanceId, PlacedLatency>();
     for (const residents of this.byCard.values()) {
       for (const [instance, predicted] of this.latency.predictCard(residents))
         all.set(instance, predicted);

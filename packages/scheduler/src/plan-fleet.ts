@@ -105,7 +105,11 @@ function toPlacements(problem: SearchProblem, packing: Packing): readonly Placem
           partition: slot.index,
           memoryBytes,
         })),
-        predicted,
+        predicted: {
+          ttftMs: predicted.ttftMs,
+          tpotMs: predicted.tpotMs,
+          aloneTpotMs: predicted.aloneTpotMs,
+        },
         reasons: reasonsOf(problem, packing, resident, predicted),
       };
     });

@@ -1,8 +1,8 @@
 /**
  * The coded reasons of a placement: why this place, who is beside it, what is predicted and what was assumed.
  */
-import { formatBytes, formatLayout, type PredictedLatency, type Reason } from '@aim-gpu/core';
-import { slowdownOf } from './latency.js';
+import { formatBytes, formatLayout, type Reason } from '@aim-gpu/core';
+import { type PlacedLatency, slowdownOf } from './latency.js';
 import type { Packing } from './packing.js';
 import { sloExcess } from './packing-worth.js';
 import { isAssignedTo, type Resident, type SearchProblem } from './problem.js';
@@ -12,7 +12,7 @@ export function reasonsOf(
   problem: SearchProblem,
   packing: Packing,
   resident: Resident,
-  predicted: PredictedLatency,
+  predicted: PlacedLatency,
 ): readonly Reason[] {
   return [
     placeReason(problem, resident),
@@ -62,7 +62,7 @@ function companyReason(packing: Packing, resident: Resident): Reason {
 function latencyReason(
   packing: Packing,
   { candidate }: Resident,
-  predicted: PredictedLatency,
+  predicted: PlacedLatency,
 ): Reason {
   const { slo } = candidate.workload;
   const slower = `${(slowdownOf(predicted) * 100).toFixed(1)} % slower than alone`;
@@ -71,6 +71,12 @@ function latencyReason(
     slo.ttftMs === null ? null : `TTFT ${slo.ttftMs} ms`,
     slo.tpotMs === null ? null : `TPOT ${slo.tpotMs} ms`,
   ].filter((target) => target !== null);
+  if (predicted.overloaded) {
+    return {
+      code: 'load-above-capacity',
+      message: `the declared load is more than this place can serve; ${figures}`,
+    };
+  }
   if (targets.length === 0) return { code: 'latency', message: figures };
   if (sloExcess(packing, candidate) > 0) {
     return { code: 'slo-at-risk', message: `${figures}; the SLO is ${targets.join(', ')}` };

@@ -111,7 +111,8 @@ async function openAgent(
 ): Promise<OpenAgent> {
   const { fleet, node, options, closers } = parts;
   const { clock, rng, logger, store, stateDirectory } = context;
-  const metrics = createMetrics();
+  // A label that the definitions do not know must not fail a request.
+  const metrics = createMetrics({ onUnknown: 'log', logger });
   const here = openNode(context, node, options);
   const others = fleet.nodes.filter((other) => other !== node && other.driver === 'simulated');
   const deviceSocket = here.simulated === null ? null : path.join(stateDirectory, 'device.sock');
