@@ -5,14 +5,19 @@
 import { AimError, toMilliseconds } from '@aim-gpu/core';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { down } from './commands/down.js';
+import { fit } from './commands/fit.js';
 import { gpus } from './commands/gpus.js';
 import { plan } from './commands/plan.js';
+import { predictCommand } from './commands/predict.js';
+import { generateProfile, validateProfiles } from './commands/profile.js';
+import { size } from './commands/size.js';
 import { status } from './commands/status.js';
 import { up } from './commands/up.js';
 import { validate } from './commands/validate.js';
 import { type CommandContext, type CommonOptions, createContext } from './context.js';
 import type { CommandIo } from './io.js';
 import { reportError } from './report-error.js';
+import { toNumber, toWhole, withSizingFlags } from './sizing-flags.js';
 
 /** Runs a command line and returns its exit code. Never throws: failures are printed and mapped. */
 export async function runCommandLine(argv: readonly string[], io: CommandIo): Promise<number> {
@@ -43,7 +48,18 @@ function toUsageError(error: CommanderError, argv: readonly string[]): AimError 
   });
 }
 
-const COMMANDS: readonly string[] = ['validate', 'plan', 'up', 'status', 'down', 'gpus'];
+const COMMANDS: readonly string[] = [
+  'validate',
+  'plan',
+  'up',
+  'status',
+  'down',
+  'gpus',
+  'size',
+  'fit',
+  'predict',
+  'profile',
+];
 
 type Finish = (exitCode: number) => void;
 
@@ -137,6 +153,96 @@ function createProgram(io: CommandIo, finish: Finish): Command {
     .argument('[fleet]', 'fleet file; without it the cards of this host')
     .action((file: string | undefined, options) =>
       run((context) => gpus(context, file, options))(options),
+    );
+
+  withSizingFlags(
+    add(
+      'size',
+      'how many bytes a model takes, each explained',
+      'aim-gpu size Qwen/Qwen3-32B-FP8 --gpu MI300X --layout QPX/NPS1',
+    ),
+  )
+    .argument('<model>', 'config.json, model directory or catalogue id')
+    .option(
+      '--calibrate <log>',
+      "compare with an engine's start-up log and write what this host needs",
+    )
+    .option('--out <file>', 'where the calibration goes; by default beside the log')
+    .action((model: string, options) => run((context) => size(context, model, options))(options));
+
+  withSizingFlags(
+    add(
+      'fit',
+      'which layouts of a product hold a model',
+      'aim-gpu fit Qwen/Qwen3-32B-FP8 --gpu MI300X --concurrency 4',
+    ),
+  )
+    .argument('<model>', 'config.json, model directory or catalogue id')
+    .option('--concurrency <n>', 'sequences of the whole context that must fit', toWhole)
+    .action((model: string, options) => run((context) => fit(context, model, options))(options));
+
+  withSizingFlags(
+    add(
+      'predict',
+      'how fast a model will be on a partition',
+      'aim-gpu predict Qwen/Qwen3-8B --gpu MI300X --layout CPX/NPS1 --input-len 512 --output-len 128 --concurrency 8',
+    ),
+  )
+    .argument('<model>', 'config.json, model directory or catalogue id')
+    .requiredOption('--input-len <tokens>', 'tokens of a prompt', toWhole)
+    .requiredOption('--output-len <tokens>', 'tokens of an answer', toWhole)
+    .option(
+      '--concurrency <n>',
+      'clients, each sending its next request when the last is answered',
+      toWhole,
+    )
+    .option('--request-rate <rate>', 'requests a second', toNumber)
+    .option(
+      '--lengths <how>',
+      'fixed, or uniform:0.8 for lengths between 0.8 and 1 of nominal',
+      'fixed',
+    )
+    .option('--with <model:load...>', 'models on the same partition and their requests a second')
+    .option('--plot <file>', 'write an SVG of TPOT against concurrency')
+    .action((model: string, options) =>
+      run((context) => predictCommand(context, model, options))(options),
+    );
+
+  const profile = program
+    .command('profile')
+    .description("profiles for AMD's inference containers")
+    .exitOverride()
+    .addHelpText(
+      'after',
+      example(
+        'aim-gpu profile generate Qwen/Qwen3-32B --gpu MI300X --layout DPX/NPS1 --out profiles',
+      ),
+    );
+  const addProfile = (name: string, summary: string, words: string): Command =>
+    withCommonOptions(profile.command(name).description(summary))
+      .exitOverride()
+      .addHelpText('after', example(words));
+  withSizingFlags(
+    addProfile(
+      'generate',
+      'make a profile whose limits fit a partition',
+      'aim-gpu profile generate Qwen/Qwen3-32B --gpu MI300X --layout DPX/NPS1',
+    ),
+  )
+    .argument('<model>', 'config.json, model directory or catalogue id')
+    .option('--metric <name>', 'latency or throughput', 'throughput')
+    .option('--out <dir>', 'write it below a directory instead of printing it')
+    .action((model: string, options) =>
+      run((context) => generateProfile(context, model, options))(options),
+    );
+  addProfile(
+    'validate',
+    "check profiles against AMD's schemas",
+    'aim-gpu profile validate profiles/*.yaml --json',
+  )
+    .argument('<file...>', 'profiles')
+    .action((files: string[], options) =>
+      run((context) => validateProfiles(context, files))(options),
     );
 
   return program;

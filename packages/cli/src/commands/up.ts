@@ -56,6 +56,8 @@ export async function up(
     hostName: context.io.hostName,
     ...(options.node === undefined ? {} : { name: options.node }),
   });
+  // Before anything is taken: a key that is missing must not cost the neighbours a lock.
+  const tenants = await resolveTenants(fleet.tenants, { env: context.io.env });
   const report = createUpReport(context);
   const stop = createStop(context);
   const closers = createClosers();
@@ -63,8 +65,7 @@ export async function up(
   try {
     const agent = await openAgent(context, { fleet, node, options, closers });
     const gateway = await openGateway(context, {
-      fleet,
-      file,
+      tenants,
       agent,
       listen,
       adminListen,
@@ -81,7 +82,9 @@ export async function up(
       }),
     });
     closers.add(() => lease.release());
-    await bringUp(context, { agent: agent.agent, gateway, node, report, stop });
+    await untilStopped(stop, () =>
+      bringUp(context, { agent: agent.agent, gateway, node, report, stop }),
+    );
     report.stopping(await stop.reason);
     await gateway.drain();
     await agent.agent.close({
@@ -93,6 +96,17 @@ export async function up(
   report.stopped();
   return 0;
 }
+
+/** Work that a wish to stop may interrupt: then its failure is the stop, and what follows is a clean end. */
+async function untilStopped(stop: Stop, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+  }
+}
+
+type Tenants = Awaited<ReturnType<typeof resolveTenants>>;
 
 interface OpenAgent {
   readonly agent: Agent;
@@ -150,8 +164,7 @@ async function openAgent(
 async function openGateway(
   context: CommandContext,
   parts: {
-    readonly fleet: Fleet;
-    readonly file: string;
+    readonly tenants: Tenants;
     readonly agent: OpenAgent;
     readonly listen: EndpointAddress;
     readonly adminListen: EndpointAddress;
@@ -159,9 +172,8 @@ async function openGateway(
     readonly closers: Closers;
   },
 ): Promise<Gateway> {
-  const { fleet, agent, options, closers } = parts;
+  const { tenants, agent, options, closers } = parts;
   const { clock, logger } = context;
-  const tenants = await resolveTenants(fleet.tenants, { env: context.io.env });
   const open = async (free: boolean): Promise<Gateway> => {
     const gateway = createGateway({
       directory: agent.agent.directory,
