@@ -4,3 +4,8 @@
  * @packageDocumentation
  */
 export { createFileStateStore, type FileStateStoreOptions } from './file-state-store.js';
+export {
+  createSharedDeviceClient,
+  type SharedDeviceClientOptions,
+} from './shared-device-client.js';
+export { type ServeSharedDeviceOptions, serveSharedDevice } from './shared-device-server.js';
