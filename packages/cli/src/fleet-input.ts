@@ -41,6 +41,7 @@ export function toDriver(text: string): FleetNode['driver'] {
     code: 'ERR_USAGE',
     kind: 'invalid',
     message: `--driver must be simulated or rocm, not ${text}`,
+    hint: 'leave it out to use what the fleet file says',
   });
 }
 

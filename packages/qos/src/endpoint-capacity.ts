@@ -1,0 +1,153 @@
+/**
+ * How full one engine is: what this process has sent there, corrected by what the engine says of itself. Owns the
+ * gate of one endpoint; must not choose among endpoints. Local figures come first: a late scrape never closes the gate.
+ */
+import type { EngineSample } from '@aim-gpu/core';
+import { createAdaptiveLimit } from './adaptive-limit.js';
+
+/** What is known of an endpoint before anything was sent. */
+export interface EndpointSpec {
+  readonly id: string;
+  /** Sequences the engine runs at the same time. */
+  readonly maxSeqs: number;
+  /** Tokens its KV cache holds; null when unknown, then only sequences count. */
+  readonly kvCapacityTokens: number | null;
+  /** Endpoints of one group share a partition or card and guard each other; null when it has that to itself. */
+  readonly group?: string | null;
+}
+
+/** The gate of one endpoint. Times are monotonic milliseconds. */
+export interface EndpointCapacity {
+  readonly id: string;
+  readonly group: string | null;
+  /** Requests sent and not ended. */
+  readonly inFlight: number;
+  /** Tokens reserved by them. */
+  readonly inFlightTokens: number;
+  /** Sequences allowed now. */
+  readonly limit: number;
+  /** 0 is idle, 1 is full; the largest of its measures. */
+  saturation(nowMs: number): number;
+  /** Whether a request of so many tokens may be sent when the endpoint may be filled to `ceiling`. */
+  fits(tokens: number, ceiling: number, nowMs: number): boolean;
+  /** Whether a request of so many tokens could ever be sent. */
+  couldFit(tokens: number): boolean;
+  acquire(tokens: number): void;
+  release(tokens: number, beganStreaming: boolean): void;
+  /** Takes note that a request got its first byte. */
+  streaming(): void;
+  /** Corrects the picture by what the engine says of itself. */
+  observe(sample: EngineSample, nowMs: number): void;
+  /** Takes note that tokens come slower than the target: a sign of congestion. */
+  slow(nowMs: number, roundTripMs: number): void;
+  /** Sends nothing there until a time, after it could not be reached. */
+  suspend(untilMs: number): void;
+  readonly suspendedUntilMs: number;
+}
+
+/** Room kept for the error of estimates: engines preempt when the cache runs over. */
+const KV_SHARE = 0.9;
+/** Requests in the engine's own queue that are not ours: more than this and it is full. */
+const FOREIGN_WAITING = 2;
+const FRESH_MS = 2_000;
+const CONGESTED_WAITING = 2;
+
+/** Makes the gate of an endpoint; `freshMs` is how long a sample counts, twice the scrape's period. */
+export function createEndpointCapacity(
+  spec: EndpointSpec,
+  options: { readonly freshMs?: number; readonly minLimit?: number } = {},
+): EndpointCapacity {
+  const freshMs = options.freshMs ?? FRESH_MS;
+  const maxSeqs = Math.max(1, Math.floor(spec.maxSeqs) || 1);
+  const adaptive = createAdaptiveLimit({
+    min: Math.min(options.minLimit ?? 4, maxSeqs),
+    max: maxSeqs,
+  });
+  let kvTokens = spec.kvCapacityTokens;
+  let inFlight = 0;
+  let inFlightTokens = 0;
+  let pending = 0;
+  let sample: EngineSample | null = null;
+  let sampleMs = Number.NEGATIVE_INFINITY;
+  let tokensAtSample = 0;
+  let waitingRuns = 0;
+  let suspendedUntilMs = Number.NEGATIVE_INFINITY;
+
+  const capTokens = (): number =>
+    kvTokens === null || kvTokens <= 0 ? Number.POSITIVE_INFINITY : kvTokens * KV_SHARE;
+  const isFresh = (nowMs: number): boolean => sample !== null && nowMs - sampleMs <= freshMs;
+  /** What others have put into the engine's own queue: its figure less our requests without a first byte. */
+  const foreignWaiting = (nowMs: number): number =>
+    isFresh(nowMs) ? Math.max(0, (sample as EngineSample).waiting - pending) : 0;
+  /** The engine's KV use as a share of what may be used, with what we sent and ended since the sample. */
+  const kvShare = (nowMs: number): number => {
+    if (!isFresh(nowMs)) return 0;
+    const used = (sample as EngineSample).kvUsage;
+    const since = kvTokens === null ? 0 : (inFlightTokens - tokensAtSample) / kvTokens;
+    return Math.max(0, used + since) / KV_SHARE;
+  };
+  const saturationWith = (seqs: number, tokens: number, nowMs: number): number =>
+    Math.max(
+      seqs / adaptive.limit,
+      tokens / capTokens(),
+      foreignWaiting(nowMs) / FOREIGN_WAITING,
+      kvShare(nowMs),
+    );
+
+  return {
+    id: spec.id,
+    group: spec.group ?? null,
+    get inFlight() {
+      return inFlight;
+    },
+    get inFlightTokens() {
+      return inFlightTokens;
+    },
+    get limit() {
+      return adaptive.limit;
+    },
+    get suspendedUntilMs() {
+      return suspendedUntilMs;
+    },
+    saturation: (nowMs) => saturationWith(inFlight, inFlightTokens, nowMs),
+    fits: (tokens, ceiling, nowMs) => {
+      if (nowMs < suspendedUntilMs) return false;
+      // An idle endpoint takes any one request: whatever does not fit beside others must run alone.
+      if (inFlight === 0) return ceiling > 0 && foreignWaiting(nowMs) <= FOREIGN_WAITING;
+      if (inFlight + 1 > Math.max(1, Math.floor(adaptive.limit * ceiling))) return false;
+      if (inFlightTokens + tokens > capTokens() * ceiling) return false;
+      if (foreignWaiting(nowMs) > FOREIGN_WAITING) return false;
+      return kvShare(nowMs) < ceiling;
+    },
+    couldFit: (tokens) => kvTokens === null || kvTokens <= 0 || tokens <= kvTokens,
+    acquire: (tokens) => {
+      inFlight += 1;
+      inFlightTokens += tokens;
+      pending += 1;
+    },
+    release: (tokens, beganStreaming) => {
+      inFlight = Math.max(0, inFlight - 1);
+      inFlightTokens = inFlight === 0 ? 0 : Math.max(0, inFlightTokens - tokens);
+      if (!beganStreaming) pending = Math.max(0, pending - 1);
+    },
+    streaming: () => {
+      pending = Math.max(0, pending - 1);
+    },
+    observe: (next, nowMs) => {
+      const preempted = sample !== null && next.preemptionsTotal > sample.preemptionsTotal;
+      waitingRuns = next.waiting > CONGESTED_WAITING ? waitingRuns + 1 : 0;
+      sample = next;
+      sampleMs = nowMs;
+      tokensAtSample = inFlightTokens;
+      if (next.kvCapacityTokens !== null && next.kvCapacityTokens > 0) {
+        kvTokens = next.kvCapacityTokens;
+      }
+      if (preempted || waitingRuns >= 2) adaptive.congested(nowMs, 0);
+      else adaptive.calm(inFlight, nowMs);
+    },
+    slow: (nowMs, roundTripMs) => adaptive.congested(nowMs, roundTripMs),
+    suspend: (untilMs) => {
+      suspendedUntilMs = untilMs;
+    },
+  };
+}

@@ -1,0 +1,52 @@
+/**
+ * How many tokens a model's answers have: the mean for fairness, the 90th percentile for reservations. Owns the
+ * learning; starts from a guess and forgets after a minute of silence.
+ */
+import { LogHistogram } from './internal/log-histogram.js';
+
+/** Learns the length of answers. */
+export interface OutputEstimate {
+  record(outputTokens: number, nowMs: number): void;
+  /** Expected tokens of an answer that may have at most `max`; null is no maximum. */
+  expected(max: number | null, nowMs: number): number;
+  /** Tokens that nine of ten answers stay below, at most `max`. */
+  high(max: number | null, nowMs: number): number;
+}
+
+/** Answers of chat models are mostly shorter than this; only used until ten were seen. */
+const GUESS_TOKENS = 256;
+const ENOUGH = 10;
+const REFRESH_MS = 1_000;
+
+/** Makes an estimate without history. */
+export function createOutputEstimate(guessTokens: number = GUESS_TOKENS): OutputEstimate {
+  const histogram = new LogHistogram();
+  let mean = guessTokens;
+  let high = guessTokens;
+  let refreshedMs = Number.NEGATIVE_INFINITY;
+
+  const refresh = (nowMs: number): void => {
+    if (nowMs - refreshedMs < REFRESH_MS) return;
+    refreshedMs = nowMs;
+    if (histogram.count(nowMs) < ENOUGH) return;
+    high = histogram.quantiles([0.9], nowMs)[0] ?? high;
+  };
+  const cap = (value: number, max: number | null): number =>
+    Math.max(1, Math.ceil(max === null || !(max >= 0) ? value : Math.min(value, max)));
+
+  return {
+    record: (outputTokens, nowMs) => {
+      if (!(outputTokens >= 0)) return;
+      histogram.record(outputTokens, nowMs);
+      mean += (outputTokens - mean) / 50;
+    },
+    expected: (max, nowMs) => {
+      refresh(nowMs);
+      return cap(mean, max);
+    },
+    high: (max, nowMs) => {
+      refresh(nowMs);
+      return cap(high, max);
+    },
+  };
+}
