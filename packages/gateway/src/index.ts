@@ -3,4 +3,8 @@
  *
  * @packageDocumentation
  */
-export {};
+export { createGateway, type Gateway, type GatewayOptions } from './gateway.js';
+export type { KeyRing } from './key-ring.js';
+export type { RequestLimits } from './request-handler.js';
+export type { KeyOptions } from './tenant-keys.js';
+export { type ResolvedTenants, resolveTenants } from './tenants.js';

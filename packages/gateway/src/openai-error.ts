@@ -1,0 +1,181 @@
+/**
+ * The face of errors towards OpenAI clients: status, body and retry headers of everything that can go wrong. Owns the
+ * one table from causes to answers; must not decide anything.
+ */
+import type { Refusal, RefusalReason } from '@aim-gpu/qos';
+
+/** An answer that says no. */
+export interface OpenAiError {
+  readonly status: number;
+  readonly body: {
+    readonly error: {
+      readonly message: string;
+      readonly type: string;
+      readonly param: string | null;
+      readonly code: string | null;
+    };
+  };
+  /** Milliseconds until a retry may help; null when it will not, then `x-should-retry` is false. */
+  readonly retryAfterMs: number | null;
+}
+
+/** Makes an answer in OpenAI's shape. */
+export function toOpenAiError(error: {
+  readonly status: number;
+  readonly code: string | null;
+  readonly type: string;
+  readonly message: string;
+  readonly param?: string | null;
+  readonly retryAfterMs?: number | null;
+}): OpenAiError {
+  return {
+    status: error.status,
+    retryAfterMs: error.retryAfterMs ?? null,
+    body: {
+      error: {
+        message: error.message,
+        type: error.type,
+        param: error.param ?? null,
+        code: error.code,
+      },
+    },
+  };
+}
+
+const INVALID = 'invalid_request_error';
+const SERVER = 'server_error';
+
+interface Row {
+  readonly status: number;
+  readonly code: string;
+  readonly type: string;
+}
+
+const ROWS: Readonly<Record<RefusalReason, Row>> = {
+  requests_limited: { status: 429, code: 'rate_limit_exceeded', type: 'requests' },
+  input_tokens_limited: { status: 429, code: 'rate_limit_exceeded', type: 'tokens' },
+  output_tokens_limited: { status: 429, code: 'rate_limit_exceeded', type: 'tokens' },
+  concurrency_limited: { status: 429, code: 'rate_limit_exceeded', type: 'requests' },
+  budget_spent: { status: 429, code: 'insufficient_quota', type: 'insufficient_quota' },
+  request_too_large: { status: 400, code: 'request_too_large', type: INVALID },
+  queue_full: { status: 429, code: 'overloaded', type: 'overloaded_error' },
+  displaced: { status: 429, code: 'overloaded', type: 'overloaded_error' },
+  queue_timeout: { status: 429, code: 'overloaded', type: 'overloaded_error' },
+  infeasible: { status: 429, code: 'overloaded', type: 'overloaded_error' },
+  shed: { status: 429, code: 'overloaded', type: 'overloaded_error' },
+  no_endpoint: { status: 503, code: 'model_unavailable', type: SERVER },
+  model_unknown: { status: 404, code: 'model_not_found', type: INVALID },
+  draining: { status: 503, code: 'model_unavailable', type: SERVER },
+  preempted: { status: 503, code: 'preempted', type: SERVER },
+  cancelled: { status: 499, code: 'client_closed_request', type: INVALID },
+};
+
+/** The answer to a refused admission. */
+export function refusalToOpenAi(refusal: Refusal): OpenAiError {
+  const row = ROWS[refusal.reason];
+  return toOpenAiError({
+    ...row,
+    message: refusal.message,
+    // A spent budget says when it comes back, but a client that sleeps until then helps nobody.
+    retryAfterMs: refusal.retryAfterMs,
+  });
+}
+
+/** 404 for a model nobody serves. */
+export function modelNotFound(model: string): OpenAiError {
+  return toOpenAiError({
+    status: 404,
+    code: 'model_not_found',
+    type: INVALID,
+    param: 'model',
+    message: `The model ${JSON.stringify(model)} does not exist or you do not have access to it.`,
+  });
+}
+
+/** 401 for a missing or wrong key. */
+export function invalidApiKey(presented: boolean): OpenAiError {
+  return toOpenAiError({
+    status: 401,
+    code: 'invalid_api_key',
+    type: INVALID,
+    message: presented
+      ? 'Incorrect API key provided.'
+      : 'You did not provide an API key. Send it as "Authorization: Bearer <key>".',
+  });
+}
+
+/** 4xx for a request that cannot be understood. */
+export function badRequest(
+  message: string,
+  options: { readonly status?: number; readonly param?: string; readonly code?: string } = {},
+): OpenAiError {
+  return toOpenAiError({
+    status: options.status ?? 400,
+    code: options.code ?? null,
+    type: INVALID,
+    param: options.param ?? null,
+    message,
+  });
+}
+
+/** 404 for a path that is none of ours. */
+export function unknownPath(method: string, path: string): OpenAiError {
+  return toOpenAiError({
+    status: 404,
+    code: 'unknown_url',
+    type: INVALID,
+    message: `Unknown request URL: ${method} ${path}.`,
+  });
+}
+
+/** 503 when a model has nobody to answer. */
+export function modelUnavailable(model: string, retryAfterMs: number | null): OpenAiError {
+  return toOpenAiError({
+    ...ROWS.no_endpoint,
+    message: `The model ${JSON.stringify(model)} has no instance that could answer now.`,
+    retryAfterMs: retryAfterMs ?? 1_000,
+  });
+}
+
+/** 502, 503 or 504 when an engine could not be talked to before it said anything. */
+export function upstreamFailed(kind: 'connect' | 'refused' | 'timeout'): OpenAiError {
+  if (kind === 'timeout') {
+    return toOpenAiError({
+      status: 504,
+      code: 'upstream_timeout',
+      type: SERVER,
+      message: 'The engine did not answer in time.',
+    });
+  }
+  return toOpenAiError({
+    status: kind === 'connect' ? 502 : 503,
+    code: kind === 'connect' ? 'upstream_unreachable' : 'model_unavailable',
+    type: SERVER,
+    message:
+      kind === 'connect'
+        ? 'The engine closed the connection before it answered.'
+        : 'The engine refused the request because it is full.',
+    retryAfterMs: 1_000,
+  });
+}
+
+/** 500 for what nobody expected. */
+export function internalError(): OpenAiError {
+  return toOpenAiError({
+    status: 500,
+    code: 'internal_error',
+    type: SERVER,
+    message: 'The gateway failed to handle the request.',
+  });
+}
+
+/** Headers of an answer that says no. */
+export function refusalHeaders(error: OpenAiError): Record<string, string> {
+  if (error.retryAfterMs === null) return { 'x-should-retry': 'false' };
+  const ms = Math.max(1, Math.ceil(error.retryAfterMs));
+  return {
+    'retry-after': String(Math.max(1, Math.ceil(ms / 1000))),
+    'retry-after-ms': String(ms),
+    'x-should-retry': error.body.error.code === 'insufficient_quota' ? 'false' : 'true',
+  };
+}

@@ -1,0 +1,106 @@
+/**
+ * What the gateway needs to know of a request: model, stream, lengths, and the edits the engine's copy needs. Reads
+ * spans of the bytes only; everything else reaches the engine as it came.
+ */
+import { type JsonSpan, scanJsonObject } from './json-scan.js';
+import { badRequest, type OpenAiError } from './openai-error.js';
+
+/** Facts of a request's body. */
+export interface RequestFacts {
+  readonly body: Buffer;
+  readonly model: string;
+  readonly stream: boolean;
+  /** Whether the client itself asked for usage in the stream. */
+  readonly wantsUsage: boolean;
+  /** Estimated: four bytes of text a token, a token for each number, a fixed size for each embedded file. */
+  readonly promptTokens: number;
+  readonly maxOutputTokens: number | null;
+  readonly serviceTier: string | null;
+  readonly modelSpan: JsonSpan;
+  readonly streamOptionsSpan: JsonSpan | null;
+}
+
+const MAX_DEPTH = 64;
+const BYTES_PER_TOKEN = 4;
+/** Tokens of an image in common vision models, 512 to 1500. */
+const TOKENS_PER_FILE = 1000;
+
+/** Reads the facts; an answer in OpenAI's shape when the body is not a request. */
+export function readFacts(body: Buffer): RequestFacts | OpenAiError {
+  const scan = scanJsonObject(body, { maxDepth: MAX_DEPTH });
+  if (!scan.ok) return badRequest(scan.message);
+  const value = (name: string): unknown => {
+    const span = scan.fields.get(name);
+    return span === undefined ? undefined : JSON.parse(body.toString('utf8', span.start, span.end));
+  };
+  const model = value('model');
+  const modelSpan = scan.fields.get('model');
+  if (typeof model !== 'string' || model === '' || modelSpan === undefined) {
+    return badRequest('you must provide a model parameter', { param: 'model' });
+  }
+  const streamOptions = value('stream_options');
+  const wantsUsage =
+    typeof streamOptions === 'object' &&
+    streamOptions !== null &&
+    (streamOptions as { include_usage?: unknown }).include_usage === true;
+  const tier = value('service_tier');
+  const most = toCount(value('max_completion_tokens')) ?? toCount(value('max_tokens'));
+  const answers = toCount(value('n')) ?? 1;
+  return {
+    body,
+    model,
+    stream: value('stream') === true,
+    wantsUsage,
+    promptTokens:
+      Math.ceil(scan.textBytes / BYTES_PER_TOKEN) + scan.numbers + scan.files * TOKENS_PER_FILE,
+    maxOutputTokens: most === null ? null : most * answers,
+    serviceTier: typeof tier === 'string' ? tier : null,
+    modelSpan,
+    streamOptionsSpan: scan.fields.get('stream_options') ?? null,
+  };
+}
+
+function toCount(value: unknown): number | null {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value > 0 ? value : null;
+}
+
+/**
+ * The engine's copy of the body: usage asked for in streams whose client did not, and another model's name when a
+ * fallback answers. The same bytes when neither is needed.
+ */
+export function toEngineBody(
+  facts: RequestFacts,
+  options: { readonly model: string | null },
+): Buffer {
+  const edits: { readonly start: number; readonly end: number; readonly text: string }[] = [];
+  if (options.model !== null)
+    edits.push({ ...facts.modelSpan, text: JSON.stringify(options.model) });
+  if (facts.stream && !facts.wantsUsage) {
+    const span = facts.streamOptionsSpan;
+    if (span === null) {
+      // Behind the model's value, where a comma is always right.
+      edits.push({
+        start: facts.modelSpan.end,
+        end: facts.modelSpan.end,
+        text: ',"stream_options":{"include_usage":true}',
+      });
+    } else {
+      edits.push({ ...span, text: withUsage(facts.body.toString('utf8', span.start, span.end)) });
+    }
+  }
+  if (edits.length === 0) return facts.body;
+  const parts: Buffer[] = [];
+  let from = 0;
+  for (const edit of edits.sort((a, b) => a.start - b.start)) {
+    parts.push(facts.body.subarray(from, edit.start), Buffer.from(edit.text));
+    from = edit.end;
+  }
+  parts.push(facts.body.subarray(from));
+  return Buffer.concat(parts);
+}
+
+function withUsage(text: string): string {
+  const given: unknown = JSON.parse(text);
+  const options = typeof given === 'object' && given !== null ? given : {};
+  return JSON.stringify({ ...options, include_usage: true });
+}
