@@ -8,6 +8,7 @@ import {
   type Assignment,
   type CallOptions,
   type Clock,
+  type Demand,
   type EndpointDirectory,
   type EpochMs,
   type Fleet,
@@ -22,7 +23,6 @@ import {
   type Placement,
   type Plan,
   type Rng,
-  type ServedModel,
   type ServingEngine,
   type StateStore,
   type Workload,
@@ -42,11 +42,13 @@ import {
   type LayoutProgress,
   reachLayouts,
   readLayouts,
+  refuseLayouts,
   repairLayouts,
 } from './layouts.js';
-import { recordInventory, recordPlan } from './node-metrics.js';
+import { createNodeMetrics, type NodeMetrics } from './node-metrics.js';
 import { type Demands, type ModelSource, planFromFleet } from './plan-from-fleet.js';
 import { refuseUnplaced } from './refusals.js';
+import { toServedModels } from './served-models.js';
 import type { AgentState, InstanceStatus, StatusDocument } from './status.js';
 import { toStatusDocument } from './status-document.js';
 import { createTurns } from './turns.js';
@@ -94,9 +96,10 @@ export interface Agent {
   plan(options?: CallOptions): Promise<Plan>;
   /**
    * Brings the node to a plan: stop what must stop → change layouts → read back → start engines. Returns when every
-   * engine was launched; see {@link Agent.settled}. Throws `ERR_PLAN_STALE` (conflict) when the machine changed since,
-   * `ERR_UNPLACED` or `ERR_DOES_NOT_FIT` (refused) when something has no place, and the driver's errors; nothing was
-   * changed by the first three.
+   * engine was launched; see {@link Agent.settled}. Calls run one after the other. Throws `ERR_PLAN_STALE` (conflict) when the machine changed since,
+   * `ERR_UNPLACED` or `ERR_DOES_NOT_FIT` (refused) when something has no place, `ERR_LAYOUT_UNSUPPORTED` (refused) when
+   * a layout cannot be had; nothing was changed by these. Also the driver's errors, the signal's reason, and
+   * `ERR_STOPPED` (unavailable) when the agent is closed meanwhile: layouts were rolled back then.
    */
   apply(plan: Plan, options?: ApplyOptions): Promise<void>;
   /** Resolves when an instance is ready or given up, with its status. Throws `ERR_INSTANCE_UNKNOWN` (missing). */
@@ -129,6 +132,8 @@ class NodeAgent implements Agent {
   private readonly options: AgentOptions;
   private readonly runners = new Map<InstanceId, InstanceRunner>();
   private readonly turns = createTurns();
+  private readonly metrics: NodeMetrics;
+  private readonly closed = new AbortController();
   private readonly listeners = new Set<(status: InstanceStatus) => void>();
   private state: AgentState = 'starting';
   private since: EpochMs;
@@ -138,22 +143,30 @@ class NodeAgent implements Agent {
   private before: Inventory | null = null;
   private inventory: Inventory | null = null;
   private closing: Promise<void> | null = null;
+  private applying: Promise<void> = Promise.resolve();
 
   constructor(options: AgentOptions) {
     this.options = options;
     this.since = options.clock.epochMs();
     this.directory = createEndpointDirectory();
-    this.directory.setModels(options.fleet.models.map(toServedModel));
+    this.metrics = createNodeMetrics(options.metrics, options.node);
+    this.directory.setModels(toServedModels(options.fleet, this.demands));
   }
 
   async open(options: CallOptions = {}): Promise<void> {
     const { driver, store } = this.options;
-    this.lease = await store.lock(LOCK, options);
-    await repairLayouts({ ...this.options, ...options });
-    // Engines of an earlier run died with it (their guards see to that), so nothing is assigned any more.
-    await store.snapshot<readonly Assignment[]>(ASSIGNMENTS).write([]);
-    this.before = await driver.discover(options);
-    this.noteInventory(this.before);
+    const lease = await store.lock(LOCK, options);
+    try {
+      await repairLayouts({ ...this.options, ...options });
+      // Engines of an earlier run died with it (their guards see to that), so nothing is assigned any more.
+      await this.assign([]);
+      this.before = await driver.discover(options);
+      this.noteInventory(this.before);
+    } catch (error) {
+      await lease.release();
+      throw error;
+    }
+    this.lease = lease;
   }
 
   async plan(options: CallOptions = {}): Promise<Plan> {
@@ -171,31 +184,51 @@ class NodeAgent implements Agent {
     return plan;
   }
 
-  async apply(plan: Plan, options: ApplyOptions = {}): Promise<void> {
-    const { store, node } = this.options;
-    options.signal?.throwIfAborted();
+  apply(plan: Plan, options: ApplyOptions = {}): Promise<void> {
+    const signals = options.signal === undefined ? [] : [options.signal];
+    const signal = AbortSignal.any([this.closed.signal, ...signals]);
+    // One after the other: each starts from what the one before has left.
+    const applied = this.applying.then(() => this.bringTo(plan, { ...options, signal }));
+    this.applying = applied.catch(() => undefined);
+    return applied;
+  }
+
+  private async bringTo(
+    plan: Plan,
+    options: ApplyOptions & { readonly signal: AbortSignal },
+  ): Promise<void> {
+    const { node } = this.options;
+    const { signal, onLayoutProgress } = options;
+    signal.throwIfAborted();
+    if (this.lease === null) throw notOpen();
     refuseUnplaced(plan, { partial: this.options.partial === true });
-    const observed = await this.observe(options);
+    const observed = await this.observe({ signal });
     if (generationOf(observed) !== plan.observed.generation) throw stale(plan);
     const mine = plan.placements.filter((placement) =>
       placement.shares.some((share) => share.node === node),
     );
+    for (const placement of mine) this.sized(placement);
+    const desired = desiredLayouts(plan, node);
+    const [here] = observed;
+    if (here !== undefined) refuseLayouts({ inventory: here, desired });
     await this.stopAllBut(mine);
     const inventory = await reachLayouts({
       ...this.options,
-      desired: desiredLayouts(plan, node),
+      desired,
       assignments: await this.assignments(),
       stop: (instances) => this.stopInstances(instances),
-      ...(options.onLayoutProgress === undefined ? {} : { onProgress: options.onLayoutProgress }),
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
+      ...(onLayoutProgress === undefined ? {} : { onProgress: onLayoutProgress }),
+      signal,
     });
     this.noteInventory(inventory);
-    await store
-      .snapshot<readonly Assignment[]>(ASSIGNMENTS)
-      .write(mine.map((placement) => toAssignment(plan, placement)));
+    const definitions = mine.map((placement) => this.define(placement, inventory));
+    signal.throwIfAborted();
+    await this.assign(mine.map((placement) => toAssignment(plan, placement)));
     this.current = plan;
-    recordPlan(this.options.metrics, plan, node);
-    for (const placement of mine) this.startInstance(placement, inventory);
+    this.metrics.recordPlan(plan);
+    this.directory.setModels(toServedModels(this.options.fleet, this.demands));
+    for (const definition of definitions) this.startInstance(definition);
+    this.noteState();
   }
 
   async settled(instance: InstanceId): Promise<InstanceStatus> {
@@ -224,7 +257,7 @@ class NodeAgent implements Agent {
   }
 
   close(options: { readonly restoreLayout?: boolean } = {}): Promise<void> {
-    this.closing ??= this.end(options.restoreLayout === true);
+    this.closing ??= Promise.resolve().then(() => this.end(options.restoreLayout === true));
     return this.closing;
   }
 
@@ -238,9 +271,13 @@ class NodeAgent implements Agent {
     return (await this.options.store.snapshot<readonly Assignment[]>(ASSIGNMENTS).read()) ?? [];
   }
 
+  private assign(assignments: readonly Assignment[]): Promise<void> {
+    return this.options.store.snapshot<readonly Assignment[]>(ASSIGNMENTS).write(assignments);
+  }
+
   private noteInventory(inventory: Inventory): void {
     this.inventory = inventory;
-    recordInventory(this.options.metrics, inventory);
+    this.metrics.recordInventory(inventory);
   }
 
   private async statusWith(gateway: StatusDocument['gateway']): Promise<StatusDocument> {
@@ -269,9 +306,9 @@ class NodeAgent implements Agent {
     });
   }
 
-  private startInstance(placement: Placement, inventory: Inventory): void {
+  private startInstance(definition: InstanceDefinition): void {
+    const { placement } = definition;
     if (this.runners.has(placement.instance)) return;
-    const definition = this.define(placement, inventory);
     const runner = createInstanceRunner({
       definition,
       launcher: this.options.launcher,
@@ -292,16 +329,7 @@ class NodeAgent implements Agent {
 
   private define(placement: Placement, inventory: Inventory): InstanceDefinition {
     const { fleet, host, engineFor } = this.options;
-    const workload = fleet.models.find((model) => model.name === placement.workload);
-    const demand = this.demands.get(placement.workload);
-    if (workload === undefined || demand === undefined) {
-      throw new AimError({
-        code: 'ERR_PLAN_STALE',
-        kind: 'conflict',
-        message: `the plan places ${placement.workload}, which is not in the fleet that was sized`,
-        hint: 'plan again',
-      });
-    }
+    const { workload, demand } = this.sized(placement);
     const envelope = planEnvelope({
       placement,
       workload,
@@ -313,11 +341,35 @@ class NodeAgent implements Agent {
     return { placement, workload, demand, envelope, engine: engineFor(workload, inventory) };
   }
 
+  /** The workload of a placement and its demand, of the last plan made here. */
+  private sized(placement: Placement): { readonly workload: Workload; readonly demand: Demand } {
+    const { fleet } = this.options;
+    const workload = fleet.models.find((model) => model.name === placement.workload);
+    const demand = this.demands.get(placement.workload);
+    if (workload !== undefined && demand !== undefined) return { workload, demand };
+    throw new AimError({
+      code: 'ERR_PLAN_STALE',
+      kind: 'conflict',
+      message: `the plan places ${placement.workload}, which is not in the fleet that was sized`,
+      hint: 'plan again',
+    });
+  }
+
   private instanceChanged(instance: InstanceId): void {
     this.noteState();
     const status = this.runners.get(instance)?.status();
     if (status === undefined) return;
-    for (const listener of [...this.listeners]) listener(status);
+    for (const listener of [...this.listeners]) this.tell(listener, status);
+  }
+
+  /** A listener that throws must not stop the instance it is told about. */
+  private tell(listener: (status: InstanceStatus) => void, status: InstanceStatus): void {
+    try {
+      listener(status);
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      this.options.logger.error('listener-failed', { instance: status.instance, message });
+    }
   }
 
   private noteState(): void {
@@ -325,7 +377,7 @@ class NodeAgent implements Agent {
     const states = [...this.runners.values()].map((runner) => runner.status().state);
     const next: AgentState = states.some((state) => state === 'failed' || state === 'restarting')
       ? 'degraded'
-      : states.length > 0 && states.every((state) => state === 'ready')
+      : this.current !== null && states.every((state) => state === 'ready')
         ? 'ready'
         : 'starting';
     if (next !== this.state) this.enter(next);
@@ -358,28 +410,34 @@ class NodeAgent implements Agent {
         this.runners.delete(instance);
       }),
     );
+    const assigned = await this.assignments();
+    const left = assigned.filter(({ instance }) => !instances.includes(instance));
+    if (left.length < assigned.length) await this.assign(left);
   }
 
   private async end(restoreLayout: boolean): Promise<void> {
-    const { driver, store } = this.options;
+    const { driver, otherDrivers = [] } = this.options;
     this.enter('draining');
-    await this.stopInstances([...this.runners.keys()]);
-    if (this.lease !== null) {
-      await store.snapshot<readonly Assignment[]>(ASSIGNMENTS).write([]);
-      if (restoreLayout && this.before !== null) {
-        this.noteInventory(
-          await reachLayouts({
-            ...this.options,
-            desired: readLayouts(this.before),
-            assignments: [],
-            stop: () => Promise.resolve(),
-          }),
-        );
+    this.closed.abort(closedError());
+    await this.applying;
+    try {
+      if (this.lease !== null) {
+        await this.stopInstances([...this.runners.keys()]);
+        if (restoreLayout) await this.restoreLayout();
       }
+    } finally {
+      this.directory.setModels([]);
+      await Promise.allSettled([driver, ...otherDrivers].map((each) => each.close()));
+      await this.lease?.release();
+      this.enter('stopped');
     }
-    await driver.close();
-    await this.lease?.release();
-    this.enter('stopped');
+  }
+
+  private async restoreLayout(): Promise<void> {
+    if (this.before === null) return;
+    const desired = readLayouts(this.before);
+    const stop = (): Promise<void> => Promise.resolve();
+    this.noteInventory(await reachLayouts({ ...this.options, desired, assignments: [], stop }));
   }
 }
 
@@ -392,17 +450,6 @@ function toAssignment(plan: Plan, placement: Placement): Assignment {
   };
 }
 
-function toServedModel(workload: Workload): ServedModel {
-  return {
-    workload: workload.name,
-    aliases: workload.aliases,
-    adapters: workload.adapters.map((adapter) => adapter.name),
-    band: workload.band,
-    fallback: workload.fallback,
-    maxModelLen: workload.maxModelLen ?? 32_768,
-  };
-}
-
 function stale(plan: Plan): AimError {
   return new AimError({
     code: 'ERR_PLAN_STALE',
@@ -410,5 +457,21 @@ function stale(plan: Plan): AimError {
     message: `the machine has changed since plan ${plan.id} was made`,
     hint: 'plan again',
     details: { plan: plan.id, generation: plan.observed.generation },
+  });
+}
+
+function notOpen(): AimError {
+  return new AimError({
+    code: 'ERR_AGENT_NOT_OPEN',
+    kind: 'internal',
+    message: 'the agent does not hold its node: open it first',
+  });
+}
+
+function closedError(): AimError {
+  return new AimError({
+    code: 'ERR_STOPPED',
+    kind: 'unavailable',
+    message: 'the agent is being closed',
   });
 }

@@ -24,10 +24,24 @@ export interface ControlClient {
   down(options?: CallOptions & { readonly restoreLayout?: boolean }): Promise<void>;
 }
 
-/** Makes a client. Every call throws `ERR_AGENT_NOT_RUNNING` (missing) when nobody answers on the socket. */
-export function createControlClient(options: { readonly socketPath: string }): ControlClient {
+/** Options of {@link createControlClient}. */
+export interface ControlClientOptions {
+  readonly socketPath: string;
+  /** Silence after which an agent counts as hung, in milliseconds of the socket's own timer; default 10,000. */
+  readonly answerLimitMs?: number;
+}
+
+/** Every answer comes from memory; an agent that is silent for so long hangs. */
+const ANSWER_LIMIT_MS = 10_000;
+
+/**
+ * Makes a client. Every call throws `ERR_AGENT_NOT_RUNNING` (missing) when nobody listens on the socket,
+ * `ERR_AGENT_ANSWER` (unavailable) when who listens is silent or speaks another protocol, and what the agent threw.
+ */
+export function createControlClient(options: ControlClientOptions): ControlClient {
+  const { socketPath, answerLimitMs = ANSWER_LIMIT_MS } = options;
   const call = <T>(method: string, path: string, callOptions: CallOptions = {}): Promise<T> =>
-    exchange<T>({ socketPath: options.socketPath, method, path, ...callOptions });
+    exchange<T>({ socketPath, answerLimitMs, method, path, ...callOptions });
   return {
     status: (callOptions) => call('GET', '/v1/status', callOptions),
     plan: (callOptions) => call('GET', '/v1/plan', callOptions),
@@ -56,14 +70,21 @@ export function isListening(socketPath: string): Promise<boolean> {
 
 interface Exchange extends CallOptions {
   readonly socketPath: string;
+  readonly answerLimitMs: number;
   readonly method: string;
   readonly path: string;
 }
 
-function exchange<T>({ socketPath, method, path, signal }: Exchange): Promise<T> {
+function exchange<T>({ socketPath, answerLimitMs, method, path, signal }: Exchange): Promise<T> {
   return new Promise((resolve, reject) => {
     const outgoing = request(
-      { socketPath, method, path, ...(signal === undefined ? {} : { signal }) },
+      {
+        socketPath,
+        method,
+        path,
+        timeout: answerLimitMs,
+        ...(signal === undefined ? {} : { signal }),
+      },
       (response) => {
         const chunks: Buffer[] = [];
         response.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -79,9 +100,11 @@ function exchange<T>({ socketPath, method, path, signal }: Exchange): Promise<T>
         });
       },
     );
-    outgoing.once('error', (cause) =>
-      reject(signal?.aborted ? signal.reason : notRunning(socketPath, cause)),
-    );
+    outgoing.once('timeout', () => outgoing.destroy(silent(socketPath, answerLimitMs)));
+    outgoing.once('error', (cause) => {
+      if (signal?.aborted) reject(signal.reason);
+      else reject(AimError.is(cause) ? cause : notRunning(socketPath, cause));
+    });
     outgoing.end();
   });
 }
@@ -93,6 +116,15 @@ function notRunning(socketPath: string, cause: unknown): AimError {
     message: `no agent answers on ${socketPath}`,
     hint: 'start one with `aim-gpu up FLEET`, or name its --state-dir',
     cause,
+  });
+}
+
+function silent(socketPath: string, answerLimitMs: number): AimError {
+  return new AimError({
+    code: 'ERR_AGENT_ANSWER',
+    kind: 'unavailable',
+    message: `the agent on ${socketPath} did not answer for ${answerLimitMs} ms`,
+    hint: 'see whether it hangs; stopping its process is safe, its engines end with it',
   });
 }
 

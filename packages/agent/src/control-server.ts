@@ -3,8 +3,8 @@
  * socket that only its owner may open. Owns routes and the error mapping of DESIGN §5; every answer comes from the
  * agent.
  */
-import { chmodSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { once } from 'node:events';
+import { chmod, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import {
   AimError,
@@ -57,16 +57,10 @@ export async function serveControl(options: ServeControlOptions): Promise<Lease>
   await rm(socketPath, { force: true });
   const app = createRoutes(options.target, options.logger ?? silentLogger);
   const server = createServer(getRequestListener(app.fetch));
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(socketPath, () => {
-      server.off('error', reject);
-      chmodSync(socketPath, 0o600);
-      resolve();
-    });
-  });
+  server.listen(socketPath);
+  await once(server, 'listening');
+  await chmod(socketPath, 0o600);
   return createLease(async () => {
-    server.closeIdleConnections();
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     server.closeAllConnections();
     await closed;

@@ -46,6 +46,9 @@ export function createEndpointDirectory(options: EndpointDirectoryOptions = {}):
   const isReady = (workload: WorkloadName): boolean =>
     of(workload).some(({ state }) => state === 'ready');
 
+  const isKnown = (workload: WorkloadName): boolean =>
+    models.some((model) => model.workload === workload);
+
   const unavailable = (workload: WorkloadName): AimError => {
     const retryAfterMs = options.expectedReadyMs?.(workload) ?? null;
     return new AimError({
@@ -74,21 +77,22 @@ export function createEndpointDirectory(options: EndpointDirectoryOptions = {}):
     },
     request: (workload, { signal }: CallOptions = {}) => {
       if (isReady(workload)) return Promise.resolve();
-      if (!models.some((model) => model.workload === workload))
-        return Promise.reject(unavailable(workload));
+      if (!isKnown(workload)) return Promise.reject(unavailable(workload));
       return new Promise((resolve, reject) => {
         const finish = (outcome: () => void): void => {
           unsubscribe();
-          signal?.removeEventListener('abort', onAbort);
+          signal?.removeEventListener('abort', giveUp);
           outcome();
         };
-        // The caller bounds the wait with its signal and gets to know how long it may still take.
-        const onAbort = (): void => finish(() => reject(unavailable(workload)));
+        // The caller bounds the wait with its signal and gets to know how long it may still take; so does one whose
+        // model went away meanwhile.
+        const giveUp = (): void => finish(() => reject(unavailable(workload)));
         const unsubscribe = subscribe(() => {
           if (isReady(workload)) finish(resolve);
+          else if (!isKnown(workload)) giveUp();
         });
-        if (signal?.aborted) onAbort();
-        else signal?.addEventListener('abort', onAbort, { once: true });
+        if (signal?.aborted) giveUp();
+        else signal?.addEventListener('abort', giveUp, { once: true });
       });
     },
   };

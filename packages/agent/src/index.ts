@@ -10,7 +10,12 @@ export {
   type ControlHooks,
   createAgent,
 } from './agent.js';
-export { type ControlClient, createControlClient, isListening } from './control-client.js';
+export {
+  type ControlClient,
+  type ControlClientOptions,
+  createControlClient,
+  isListening,
+} from './control-client.js';
 export { type ControlTarget, type ServeControlOptions, serveControl } from './control-server.js';
 export { detectHost } from './detect-host.js';
 export type { RunnerTiming } from './instance-runner.js';

@@ -13,12 +13,15 @@ import {
   type LaunchEnvelope,
   type Launcher,
   type Logger,
+  type MetricLabels,
   type MetricSink,
   type Placement,
+  type ProcessExit,
   type Rng,
   type RunningProcess,
   type ServingEngine,
   type Workload,
+  withDeadline,
 } from '@aim-gpu/core';
 import type { WritableDirectory } from './endpoint-directory.js';
 import { findFreePort } from './free-port.js';
@@ -79,6 +82,9 @@ const TIMING: RunnerTiming = {
   forgiveAfterMs: 60_000,
 };
 
+/** From SIGKILL until a process is given up on: one that waits in the kernel cannot be killed, nor waited for. */
+const KILL_LIMIT_MS = 10_000;
+
 /** One instance under care. */
 export interface InstanceRunner {
   readonly definition: InstanceDefinition;
@@ -105,6 +111,7 @@ class Runner implements InstanceRunner {
   private readonly options: InstanceRunnerOptions;
   private readonly timing: RunnerTiming;
   private readonly stopping = new AbortController();
+  private readonly stopRequested: Promise<null>;
   private readonly settledListeners = new Set<() => void>();
   private state: InstanceState = 'waiting';
   private since: EpochMs;
@@ -122,6 +129,9 @@ class Runner implements InstanceRunner {
     this.definition = options.definition;
     this.timing = { ...TIMING, ...options.timing };
     this.since = options.clock.epochMs();
+    this.stopRequested = new Promise((resolve) => {
+      this.stopping.signal.addEventListener('abort', () => resolve(null), { once: true });
+    });
   }
 
   status(): InstanceStatus {
@@ -157,8 +167,14 @@ class Runner implements InstanceRunner {
   }
 
   stop(options: { readonly drain?: boolean } = {}): Promise<void> {
-    this.stopped ??= this.end(options.drain ?? true);
+    // Known before it begins, so that a failure at that moment starts nothing anew.
+    this.stopped ??= Promise.resolve().then(() => this.end(options.drain ?? true));
     return this.stopped;
+  }
+
+  private labels(): MetricLabels {
+    const { placement, workload } = this.definition;
+    return { instance: placement.instance, workload: workload.name };
   }
 
   private isSettled(): boolean {
@@ -168,10 +184,9 @@ class Runner implements InstanceRunner {
   private enter(state: InstanceState): void {
     this.state = state;
     this.since = this.options.clock.epochMs();
-    const { placement, workload } = this.definition;
-    const labels = { instance: placement.instance, workload: workload.name };
-    this.options.metrics.gauge('aim_gpu_instance_up', labels, state === 'ready' ? 1 : 0);
-    this.options.logger.info(`instance-${state}`, { instance: placement.instance });
+    const { instance } = this.definition.placement;
+    this.options.metrics.gauge('aim_gpu_instance_up', this.labels(), state === 'ready' ? 1 : 0);
+    this.options.logger.info(`instance-${state}`, { instance });
     this.options.onChange();
     if (!this.isSettled()) return;
     for (const listener of this.settledListeners) listener();
@@ -181,33 +196,40 @@ class Runner implements InstanceRunner {
   /** Start, serve, fail, wait, again — until stopped or given up. Never throws: trouble is state. */
   private async run(): Promise<void> {
     const { signal } = this.stopping;
-    while (!signal.aborted) {
+    while (this.stopped === null) {
       try {
-        const process = await this.options.turns.take(this.partitionKeys(), () =>
-          this.startOnce(signal),
-        );
-        const readySince = this.options.clock.monoMs();
-        this.trouble = null;
-        this.serve();
-        await process.exited;
-        if (signal.aborted) return;
-        if (this.options.clock.monoMs() - readySince >= this.timing.forgiveAfterMs)
-          this.failures = 0;
-        this.noteExit(process, await process.exited);
+        await this.serveOnce(signal);
       } catch (error) {
-        if (signal.aborted) return;
         this.noteError(error);
       }
-      this.withdraw();
+      // The end is under way and owns state, process and endpoint from here on.
+      if (this.stopped !== null) return;
+      await this.withdraw();
       this.failures += 1;
       if (this.failures >= this.timing.mostFailures) {
         this.enter('failed');
         return;
       }
-      this.enter('restarting');
       this.restarts += 1;
+      this.enter('restarting');
       await this.backOff(signal);
     }
+  }
+
+  /** One start, served until its process ends. */
+  private async serveOnce(signal: AbortSignal): Promise<void> {
+    const { turns, clock } = this.options;
+    const process = await turns.take(this.partitionKeys(), () => this.startOnce(signal), {
+      signal,
+    });
+    const readySince = clock.monoMs();
+    this.trouble = null;
+    this.serve();
+    // A process that cannot be killed must not hold up the end.
+    const exit = await Promise.race([process.exited, this.stopRequested]);
+    if (exit === null || this.stopped !== null) return;
+    if (clock.monoMs() - readySince >= this.timing.forgiveAfterMs) this.failures = 0;
+    this.noteExit(process, exit);
   }
 
   private partitionKeys(): readonly string[] {
@@ -220,7 +242,7 @@ class Runner implements InstanceRunner {
   private async startOnce(signal: AbortSignal): Promise<RunningProcess> {
     signal.throwIfAborted();
     if (this.state !== 'restarting') this.enter('starting');
-    const { clock, host, launcher, logFile } = this.options;
+    const { host, launcher, logFile } = this.options;
     const { engine, placement } = this.definition;
     const address = { host, port: await findFreePort(host) };
     const command = engine.toCommand(this.specAt(address));
@@ -228,28 +250,53 @@ class Runner implements InstanceRunner {
     this.process = process;
     this.address = address;
     this.words = () => process.lastOutput();
-    let ended = false;
-    void process.exited.then(() => {
-      ended = true;
-    });
-    const deadline = clock.monoMs() + this.timing.readyTimeoutMs;
-    while (!(await engine.isReady(address, { signal }))) {
-      if (ended) {
-        this.noteExit(process, await process.exited);
-        throw new EngineDidNotStart();
-      }
-      if (clock.monoMs() > deadline || signal.aborted) {
-        await process.stop({ graceMs: this.timing.graceMs });
-        signal.throwIfAborted();
-        this.trouble = {
-          message: `did not become ready within ${this.timing.readyTimeoutMs / 1000} s`,
-          hint: `read its log: aim-gpu logs ${placement.instance}`,
-        };
-        throw new EngineDidNotStart();
-      }
-      await clock.sleep(this.timing.pollMs, { signal }).catch(() => undefined);
+    try {
+      await this.untilReady(process, address, signal);
+    } catch (error) {
+      // Before the turn ends: the next engine of the partition must find its memory free.
+      await this.stopProcess(process);
+      throw error;
     }
     return process;
+  }
+
+  /** Waits until the engine answers. Its end and the time limit are noticed also while it owes an answer. */
+  private async untilReady(
+    process: RunningProcess,
+    address: EndpointAddress,
+    stop: AbortSignal,
+  ): Promise<void> {
+    const { clock } = this.options;
+    const { readyTimeoutMs, pollMs } = this.timing;
+    const { engine, placement } = this.definition;
+    const gone = new AbortController();
+    void process.exited.then((exit) => gone.abort(new EngineExited(exit)));
+    const poll = async (signal: AbortSignal): Promise<void> => {
+      while (!(await engine.isReady(address, { signal }))) await clock.sleep(pollMs, { signal });
+    };
+    try {
+      await withDeadline(poll, {
+        clock,
+        ms: readyTimeoutMs,
+        what: `the start of ${placement.instance}`,
+        signal: AbortSignal.any([stop, gone.signal]),
+      });
+    } catch (error) {
+      if (error instanceof EngineExited) {
+        this.noteExit(process, error.exit);
+        throw new EngineDidNotStart();
+      }
+      if (!AimError.is(error, 'ERR_TIMEOUT')) throw error;
+      this.trouble = {
+        message: `did not become ready within ${readyTimeoutMs / 1000} s`,
+        hint: this.logHint(),
+      };
+      throw new EngineDidNotStart();
+    }
+  }
+
+  private logHint(): string {
+    return `read its log: aim-gpu logs ${this.definition.placement.instance}`;
   }
 
   private specAt(address: EndpointAddress): InstanceSpec {
@@ -285,13 +332,31 @@ class Runner implements InstanceRunner {
     this.enter('ready');
   }
 
-  private withdraw(): void {
+  /** Takes it out of the directory and sees to it that its process is gone. */
+  private async withdraw(): Promise<void> {
     this.options.directory.remove(this.definition.placement.instance);
+    if (this.process !== null) await this.stopProcess(this.process);
     this.process = null;
     this.address = null;
   }
 
-  private noteExit(process: RunningProcess, exit: Awaited<RunningProcess['exited']>): void {
+  private async stopProcess(process: RunningProcess): Promise<void> {
+    const { clock, logger } = this.options;
+    const { graceMs } = this.timing;
+    const { instance } = this.definition.placement;
+    try {
+      await withDeadline(() => process.stop({ graceMs }), {
+        clock,
+        ms: graceMs + KILL_LIMIT_MS,
+        what: `the end of ${instance}`,
+      });
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      logger.error('instance-not-killed', { instance, pid: process.pid, message });
+    }
+  }
+
+  private noteExit(process: RunningProcess, exit: ProcessExit): void {
     const words = process.lastOutput();
     const known = this.definition.engine.explainExit(words);
     const how =
@@ -299,7 +364,7 @@ class Runner implements InstanceRunner {
     const last = words.at(-1);
     this.trouble = known ?? {
       message: last === undefined ? `engine ${how}` : `engine ${how}; its last words: ${last}`,
-      hint: `read its log: aim-gpu logs ${this.definition.placement.instance}`,
+      hint: this.logHint(),
     };
     this.options.logger.warn('instance-exit', {
       instance: this.definition.placement.instance,
@@ -330,10 +395,9 @@ class Runner implements InstanceRunner {
   }
 
   private async end(drain: boolean): Promise<void> {
-    const process = this.process;
     const wasReady = this.state === 'ready';
     this.enter('stopping');
-    if (process !== null && wasReady && drain) await this.drainRequests();
+    if (wasReady && drain) await this.drainRequests();
     this.stopping.abort(
       new AimError({
         code: 'ERR_STOPPED',
@@ -341,31 +405,53 @@ class Runner implements InstanceRunner {
         message: 'instance is being stopped',
       }),
     );
-    if (process !== null) await process.stop({ graceMs: this.timing.graceMs });
     await this.running;
-    // A launch that was under way when the stop came has left its process here.
-    if (this.process !== null) await this.process.stop({ graceMs: this.timing.graceMs });
-    this.withdraw();
+    await this.withdraw();
     this.enter('stopped');
+    this.options.metrics.clear('aim_gpu_instance_up', this.labels());
   }
 
   /** Shows the endpoint as draining and waits until the engine has no request left, or the time is up. */
   private async drainRequests(): Promise<void> {
     const { clock, directory } = this.options;
-    const { engine, workload, placement } = this.definition;
+    const { workload, placement } = this.definition;
     const endpoint = directory
       .endpoints(workload.name)
       .find((entry) => entry.instance === placement.instance);
     if (endpoint === undefined) return;
     directory.put({ ...endpoint, state: 'draining' });
-    const deadline = clock.monoMs() + this.timing.drainMs;
-    while (clock.monoMs() < deadline) {
-      const sample = await engine.sample(endpoint.address).catch(() => null);
+    try {
+      await withDeadline((signal) => this.untilIdle(endpoint.address, signal), {
+        clock,
+        ms: this.timing.drainMs,
+        what: `draining ${placement.instance}`,
+      });
+    } catch (error) {
+      if (!AimError.is(error, 'ERR_TIMEOUT')) throw error;
+      this.options.logger.warn('instance-drain-cut', { instance: placement.instance });
+    }
+  }
+
+  /** An engine that cannot say what it does has nothing left to wait for. */
+  private async untilIdle(address: EndpointAddress, signal: AbortSignal): Promise<void> {
+    const { engine } = this.definition;
+    while (!signal.aborted) {
+      const sample = await engine.sample(address, { signal }).catch(() => null);
       if (sample === null || sample.running + sample.waiting === 0) return;
-      await clock.sleep(this.timing.pollMs);
+      await this.options.clock.sleep(this.timing.pollMs, { signal });
     }
   }
 }
 
 /** The attempt failed and why is noted already. */
 class EngineDidNotStart extends Error {}
+
+/** The process ended before it answered. */
+class EngineExited extends Error {
+  readonly exit: ProcessExit;
+
+  constructor(exit: ProcessExit) {
+    super('the engine exited before it was ready');
+    this.exit = exit;
+  }
+}

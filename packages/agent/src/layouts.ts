@@ -75,22 +75,32 @@ export function readLayouts(inventory: Inventory): readonly DesiredLayout[] {
 export async function reachLayouts(options: ReachOptions): Promise<Inventory> {
   const { driver, desired, assignments, signal } = options;
   const inventory = await driver.discover(signal === undefined ? {} : { signal });
-  const timing = toSwitchTiming({ driver: driver.id });
-  const planned = planRepartition({ inventory, desired, assignments, timing });
-  if (!planned.ok) {
-    throw new AimError({
-      code: 'ERR_LAYOUT_UNSUPPORTED',
-      kind: 'refused',
-      message: planned.reasons.map((reason) => reason.message).join('; '),
-      details: { reasons: planned.reasons },
-    });
-  }
-  if (planned.plan.steps.length === 0) return inventory;
-  return settle(
-    options,
-    planned.plan,
-    await applyRepartition({ ...toolsOf(options), plan: planned.plan }),
-  );
+  const plan = planLayouts({ inventory, desired, assignments });
+  if (plan.steps.length === 0) return inventory;
+  return settle(options, plan, await applyRepartition({ ...toolsOf(options), plan }));
+}
+
+/** Throws `ERR_LAYOUT_UNSUPPORTED` (refused) when the layouts cannot be had. Changes nothing. */
+export function refuseLayouts(options: {
+  readonly inventory: Inventory;
+  readonly desired: readonly DesiredLayout[];
+}): void {
+  planLayouts({ ...options, assignments: [] });
+}
+
+function planLayouts(
+  options: Pick<ReachOptions, 'desired' | 'assignments'> & { readonly inventory: Inventory },
+): RepartitionPlan {
+  const timing = toSwitchTiming({ driver: options.inventory.driver });
+  const planned = planRepartition({ ...options, timing });
+  if (planned.ok) return planned.plan;
+  throw new AimError({
+    code: 'ERR_LAYOUT_UNSUPPORTED',
+    kind: 'refused',
+    message: planned.reasons.map((reason) => reason.message).join('; '),
+    hint: 'plan again: the cards offer other layouts than those of the plan',
+    details: { reasons: planned.reasons },
+  });
 }
 
 /**

@@ -61,7 +61,9 @@ function inModel(name: WorkloadName, error: unknown): unknown {
   return new AimError({
     code: error.code,
     kind: error.kind,
-    message: `model ${name}: ${error.message}`,
+    message: error.message.startsWith(`model ${name}:`)
+      ? error.message
+      : `model ${name}: ${error.message}`,
     details: { ...error.details, model: name },
     cause: error,
     ...(error.hint === undefined ? {} : { hint: error.hint }),
