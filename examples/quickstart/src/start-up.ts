@@ -7,7 +7,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 
 /** What `up --json` says when everything is ready. */
-export interface Ready {
+interface Ready {
   readonly gateway: string;
   /** Instance by model, with where it runs. */
   readonly places: Readonly<Record<string, string>>;

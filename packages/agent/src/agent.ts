@@ -82,6 +82,7 @@ export interface AgentOptions {
 
 /** Options of {@link Agent.apply}. */
 export interface ApplyOptions extends CallOptions {
+  /** Told how far a change of layouts is. */
   readonly onLayoutProgress?: (progress: LayoutProgress) => void;
 }
 
@@ -99,11 +100,13 @@ export interface Agent {
    * engine was launched; see {@link Agent.settled}. Calls run one after the other. Throws `ERR_PLAN_STALE` (conflict) when the machine changed since,
    * `ERR_UNPLACED` or `ERR_DOES_NOT_FIT` (refused) when something has no place, `ERR_LAYOUT_UNSUPPORTED` (refused) when
    * a layout cannot be had; nothing was changed by these. Also the driver's errors, the signal's reason, and
-   * `ERR_STOPPED` (unavailable) when the agent is closed meanwhile: layouts were rolled back then.
+   * `ERR_STOPPED` (unavailable) when the agent is closed meanwhile: no engine was started then, and layouts are back
+   * unless they had all been reached.
    */
   apply(plan: Plan, options?: ApplyOptions): Promise<void>;
   /** Resolves when an instance is ready or given up, with its status. Throws `ERR_INSTANCE_UNKNOWN` (missing). */
   settled(instance: InstanceId): Promise<InstanceStatus>;
+  /** The node as it is now. */
   status(): Promise<StatusDocument>;
   /** What the control socket shows of this agent. */
   control(hooks: ControlHooks): ControlTarget;
@@ -115,7 +118,9 @@ export interface Agent {
 
 /** What a control socket shows beside the agent, and does for it. */
 export interface ControlHooks {
+  /** Where the gateway listens, or null. */
   readonly gateway: () => StatusDocument['gateway'];
+  /** Begins to shut down. */
   readonly down: ControlTarget['down'];
 }
 

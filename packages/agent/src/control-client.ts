@@ -15,6 +15,7 @@ import type { StatusDocument } from './status.js';
 
 /** A running agent as seen from another process. */
 export interface ControlClient {
+  /** The node as it is now. */
   status(options?: CallOptions): Promise<StatusDocument>;
   /** The plan that runs. Throws `ERR_PLAN_UNKNOWN` (missing) before the first one. */
   plan(options?: CallOptions): Promise<Plan>;

@@ -24,6 +24,7 @@ import type { StatusDocument } from './status.js';
 
 /** What the control socket needs of whoever serves it. */
 export interface ControlTarget {
+  /** The node as it is now. */
   status(): Promise<StatusDocument>;
   /** The plan that runs, or null before the first one. */
   plan(): Plan | null;
@@ -42,7 +43,8 @@ export interface ServeControlOptions {
 
 /**
  * Serves the control socket until the lease is released. Throws `ERR_STATE_LOCKED` (conflict) when another agent
- * answers on it; a socket left by a dead one is replaced.
+ * answers on it; a socket left by a dead one is replaced. Throws `ERR_SOCKET_FAILED` (unavailable) when it cannot be
+ * made.
  */
 export async function serveControl(options: ServeControlOptions): Promise<Lease> {
   const { socketPath } = options;
@@ -57,9 +59,14 @@ export async function serveControl(options: ServeControlOptions): Promise<Lease>
   await rm(socketPath, { force: true });
   const app = createRoutes(options.target, options.logger ?? silentLogger);
   const server = createServer(getRequestListener(app.fetch));
-  server.listen(socketPath);
-  await once(server, 'listening');
-  await chmod(socketPath, 0o600);
+  try {
+    server.listen(socketPath);
+    await once(server, 'listening');
+    await chmod(socketPath, 0o600);
+  } catch (cause) {
+    server.close();
+    throw socketFailed(socketPath, cause);
+  }
   return createLease(async () => {
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     server.closeAllConnections();
@@ -99,6 +106,16 @@ function createRoutes(target: ControlTarget, logger: Logger): Hono {
     );
   });
   return app;
+}
+
+function socketFailed(socketPath: string, cause: unknown): AimError {
+  return new AimError({
+    code: 'ERR_SOCKET_FAILED',
+    kind: 'unavailable',
+    message: `cannot listen on ${socketPath}: ${cause instanceof Error ? cause.message : cause}`,
+    hint: 'its directory must exist, be yours, and have a path below 100 characters',
+    cause,
+  });
 }
 
 function missing(code: string, message: string): AimError {

@@ -21,6 +21,7 @@ export { detectHost } from './detect-host.js';
 export type { RunnerTiming } from './instance-runner.js';
 export type { LayoutProgress } from './layouts.js';
 export { type Demands, type ModelSource, planFromFleet, sizeFleet } from './plan-from-fleet.js';
+export { refuseUnplaced } from './refusals.js';
 export type {
   AgentState,
   CardStatus,

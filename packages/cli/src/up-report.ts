@@ -7,7 +7,7 @@ import type { CommandContext } from './context.js';
 import { planToText } from './plan-text.js';
 
 /** What is known when everything is ready. */
-export interface ReadyFacts {
+interface ReadyFacts {
   readonly node: string;
   readonly gateway: string;
   readonly admin: string;

@@ -4,7 +4,9 @@
 
 /** A held thing. `release` may be called any number of times; only the first has an effect. */
 export interface Lease {
+  /** Gives the thing back; resolves when that is done. Idempotent. */
   release(): Promise<void>;
+  /** The same as `release`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 

@@ -5,11 +5,13 @@
 
 /** A source of uniform numbers in [0, 1). */
 export interface Rng {
+  /** The next number, at least 0 and below 1. */
   next(): number;
 }
 
 /** A source of unique ids. */
 export interface IdSource {
+  /** The next id. */
   next(): string;
 }
 

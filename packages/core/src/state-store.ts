@@ -31,6 +31,8 @@ export interface StateStore {
    * The lock of a process that died is free.
    */
   lock(name: string, options?: CallOptions): Promise<Lease>;
+  /** The snapshot called `name`, made by its first write. */
   snapshot<T>(name: string): Snapshot<T>;
+  /** The journal called `name`, made by its first record. */
   journal<T>(name: string): Journal<T>;
 }

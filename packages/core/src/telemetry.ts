@@ -5,9 +5,13 @@
 
 /** A structured log. `event` is `<noun>-<action>`; fields are JSON-safe and carry no secrets. */
 export interface Logger {
+  /** What only somebody looking for a fault wants to know. */
   debug(event: string, fields?: Readonly<Record<string, unknown>>): void;
+  /** What happened in the ordinary course. */
   info(event: string, fields?: Readonly<Record<string, unknown>>): void;
+  /** What went wrong and was dealt with. */
   warn(event: string, fields?: Readonly<Record<string, unknown>>): void;
+  /** What went wrong and was not dealt with. */
   error(event: string, fields?: Readonly<Record<string, unknown>>): void;
 }
 

@@ -4,7 +4,7 @@
  */
 
 /** Token counts as an engine reports them. */
-export interface ReportedUsage {
+interface ReportedUsage {
   readonly promptTokens: number;
   readonly cachedTokens: number;
   readonly outputTokens: number;

@@ -9,6 +9,7 @@ import { digestKey, type KeyDigest } from './key-ring.js';
 /** Where to look; both default to the process's own. */
 export interface KeyOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Reads a key file; throws when it cannot. */
   readonly readFile?: (path: string) => string;
 }
 

@@ -46,6 +46,7 @@ export interface RepartitionOptions extends CallOptions {
   readonly logger?: Logger;
   /** Stops the instances and resolves when they are gone; must be repeatable. */
   readonly drain: (request: DrainRequest) => Promise<void>;
+  /** Told how far it is. */
   readonly onProgress?: (progress: RepartitionProgress) => void;
   readonly limits?: Partial<RepartitionLimits>;
   /** The command by which a person goes on after a degraded stop. */

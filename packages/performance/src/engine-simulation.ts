@@ -39,6 +39,7 @@ export interface EngineSimulation {
    * `coTenantSlowdown` gives at the step's start.
    */
   step(slowdown?: number): EngineStep;
+  /** Running totals up to now. */
   counters(): EngineCounters;
 }
 

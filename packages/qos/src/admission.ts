@@ -109,6 +109,7 @@ export interface Permit {
    * ended then.
    */
   retry(options?: { readonly signal?: AbortSignal }): Promise<Admission>;
+  /** Ends the permit as {@link Permit.done} without an outcome does. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 

@@ -32,7 +32,9 @@ export interface EndpointCapacity {
   fits(tokens: number, ceiling: number, nowMs: number): boolean;
   /** Whether a request of so many tokens could ever be sent. */
   couldFit(tokens: number): boolean;
+  /** Counts a request that was sent. */
   acquire(tokens: number): void;
+  /** Counts a request that has ended. */
   release(tokens: number, beganStreaming: boolean): void;
   /** Takes note that a request got its first byte. */
   streaming(): void;

@@ -65,7 +65,7 @@ export interface QueueTicket<T> {
   readonly expiresMs: number;
   readonly deadlineMs: number;
   readonly cost: number;
-  readonly state: TicketState;
+  readonly state: 'queued' | 'taken' | 'gone';
 }
 
 /** What became of an offer: the ticket and whoever had to give way, or the bound that was reached. */
@@ -110,6 +110,7 @@ export interface FairQueue<T> {
   nextExpiryMs(): number;
   /** Scales a band's own bounds, 0 to 1; what already waits stays. */
   scaleBound(band: Band, scale: number): void;
+  /** What waits in a band. */
   depth(band: Band): BandDepth;
   /** Tokens that wait in a band and all bands above it. */
   tokensAhead(band: Band): number;

@@ -75,6 +75,7 @@ export interface Limits {
   readonly size: number;
   /** Accounts that are not at rest, for snapshots: milliseconds each limit is ahead of now, and what is spent. */
   dump(nowMs: number): readonly AccountDump[];
+  /** Puts back what a snapshot holds. */
   restore(accounts: readonly AccountDump[], nowMs: number): void;
 }
 

@@ -6,6 +6,7 @@ import { LogHistogram } from './internal/log-histogram.js';
 
 /** Learns the length of answers. */
 export interface OutputEstimate {
+  /** Learns from an answer of so many tokens. */
   record(outputTokens: number, nowMs: number): void;
   /** Expected tokens of an answer that may have at most `max`; null is no maximum. */
   expected(max: number | null, nowMs: number): number;

@@ -148,6 +148,7 @@ export interface Qos {
   drain(): Promise<void>;
   /** Refuses everything that waits and disarms the timer. Permits in flight can still be ended. Idempotent. */
   close(): void;
+  /** The same as `close`. */
   [Symbol.dispose](): void;
 }
 

@@ -95,8 +95,11 @@ export interface SloTracker {
   burn(window: BurnWindow, nowMs: number): number | null;
   /** 95th percentile of TPOT over the last minute; null without events. */
   tpotP95Ms(nowMs: number): number | null;
+  /** Attainment, percentiles and burn now. */
   report(nowMs: number): SloReport;
+  /** Everything counted, for a snapshot. */
   dump(nowMs: number): SloDump;
+  /** Puts back what a snapshot of `agoMs` ago holds. */
   restore(dump: SloDump, agoMs: number, nowMs: number): void;
 }
 

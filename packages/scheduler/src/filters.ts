@@ -17,7 +17,7 @@ export interface Occupancy {
 }
 
 /** Null when the candidate may go there, else why not. */
-export type Filter = (candidate: Candidate, slot: Slot, occupancy: Occupancy) => Reason | null;
+type Filter = (candidate: Candidate, slot: Slot, occupancy: Occupancy) => Reason | null;
 
 const product: Filter = ({ workload }, slot) => {
   const { products } = workload.placement;
@@ -83,7 +83,7 @@ function keepsApart(
 }
 
 /** Every filter, cheapest first. */
-export const FILTERS: readonly Filter[] = [product, node, pin, exclusive, apart, memory];
+const FILTERS: readonly Filter[] = [product, node, pin, exclusive, apart, memory];
 
 /** The first reason against putting a candidate on a slot, or null. */
 export function rejectionOf(candidate: Candidate, slot: Slot, occupancy: Occupancy): Reason | null {

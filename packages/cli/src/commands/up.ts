@@ -8,6 +8,7 @@ import {
   createAgent,
   detectHost,
   type InstanceStatus,
+  refuseUnplaced,
   serveControl,
 } from '@aim-gpu/agent';
 import { createProcessLauncher } from '@aim-gpu/backends';
@@ -83,7 +84,14 @@ export async function up(
     });
     closers.add(() => lease.release());
     await untilStopped(stop, () =>
-      bringUp(context, { agent: agent.agent, gateway, node, report, stop }),
+      bringUp(context, {
+        agent: agent.agent,
+        gateway,
+        node,
+        partial: options.partial === true,
+        report,
+        stop,
+      }),
     );
     report.stopping(await stop.reason);
     await gateway.drain();
@@ -205,13 +213,17 @@ async function bringUp(
     readonly agent: Agent;
     readonly gateway: Gateway;
     readonly node: FleetNode;
+    readonly partial: boolean;
     readonly report: UpReport;
     readonly stop: Stop;
   },
 ): Promise<void> {
-  const { agent, gateway, node, report, stop } = parts;
+  const { agent, gateway, node, partial, report, stop } = parts;
   const plan = await agent.plan({ signal: stop.signal });
-  report.planned(plan);
+  // People see the plan that is refused; a program gets one JSON document, the error.
+  if (!context.json) report.planned(plan);
+  refuseUnplaced(plan, { partial });
+  if (context.json) report.planned(plan);
   const silence = agent.onInstanceChange((status) => report.instance(status));
   try {
     await agent.apply(plan, {

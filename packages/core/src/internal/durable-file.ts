@@ -36,7 +36,7 @@ export async function makeDirectory(directory: string): Promise<void> {
 }
 
 /** Makes a directory's entries durable. */
-export async function syncDirectory(directory: string): Promise<void> {
+async function syncDirectory(directory: string): Promise<void> {
   const handle = await open(directory, 'r');
   try {
     await handle.sync();

@@ -4,7 +4,7 @@
  */
 
 /** Largest cost of one request; above it sums would lose whole tokens. */
-export const MAX_COST: number = 2 ** 31;
+const MAX_COST: number = 2 ** 31;
 
 /** A cost that can be added up: NaN and negative numbers count as 0, larger ones as {@link MAX_COST}. */
 export function toCost(value: number): number {

@@ -10,10 +10,10 @@ import path from 'node:path';
 const manifest = createRequire(import.meta.url).resolve('@aim-gpu/cli/package.json');
 
 /** The committed entry of the command, over the built packages. */
-export const PROGRAM: string = path.join(path.dirname(manifest), 'bin/aim-gpu.mjs');
+const PROGRAM: string = path.join(path.dirname(manifest), 'bin/aim-gpu.mjs');
 
 /** Root of the repository. */
-export const ROOT: string = path.resolve(import.meta.dirname, '../../../..');
+const ROOT: string = path.resolve(import.meta.dirname, '../../../..');
 
 /** The fleet of the quickstart. */
 export const QUICKSTART: string = path.join(ROOT, 'examples/quickstart/fleet.yaml');

@@ -6,14 +6,14 @@ import { createInterface } from 'node:readline';
 import { start } from './command.js';
 
 /** One line of `up --json`. */
-export interface UpEvent {
+interface UpEvent {
   readonly event?: string;
   readonly error?: { readonly code: string; readonly message: string };
   readonly [key: string]: unknown;
 }
 
 /** The ready event. */
-export interface ReadyEvent extends UpEvent {
+interface ReadyEvent extends UpEvent {
   readonly gateway: string;
   readonly admin: string;
 }
