@@ -35,7 +35,6 @@ import {
   createInstanceRunner,
   type InstanceDefinition,
   type InstanceRunner,
-  type RunnerTiming,
 } from './instance-runner.js';
 import {
   desiredLayouts,
@@ -48,6 +47,7 @@ import {
 import { createNodeMetrics, type NodeMetrics } from './node-metrics.js';
 import { type Demands, type ModelSource, planFromFleet } from './plan-from-fleet.js';
 import { refuseUnplaced } from './refusals.js';
+import type { RunnerTiming } from './runner-timing.js';
 import { toServedModels } from './served-models.js';
 import type { AgentState, InstanceStatus, StatusDocument } from './status.js';
 import { toStatusDocument } from './status-document.js';

@@ -18,10 +18,10 @@ export {
 } from './control-client.js';
 export { type ControlTarget, type ServeControlOptions, serveControl } from './control-server.js';
 export { detectHost } from './detect-host.js';
-export type { RunnerTiming } from './instance-runner.js';
 export type { LayoutProgress } from './layouts.js';
 export { type Demands, type ModelSource, planFromFleet, sizeFleet } from './plan-from-fleet.js';
 export { refuseUnplaced } from './refusals.js';
+export type { RunnerTiming } from './runner-timing.js';
 export type {
   AgentState,
   CardStatus,

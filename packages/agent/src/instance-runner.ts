@@ -9,7 +9,6 @@ import {
   type EndpointAddress,
   type EpochMs,
   type InstanceSpec,
-  isAbort,
   type LaunchEnvelope,
   type Launcher,
   type Logger,
@@ -21,11 +20,13 @@ import {
   type RunningProcess,
   type ServingEngine,
   type Workload,
-  withDeadline,
 } from '@aim-gpu/core';
 import type { WritableDirectory } from './endpoint-directory.js';
+import { untilGone, untilIdle, untilReady } from './engine-waits.js';
 import { findFreePort } from './free-port.js';
+import { DEFAULT_TIMING, type RunnerTiming } from './runner-timing.js';
 import type { InstanceState, InstanceStatus } from './status.js';
+import { type Trouble, toErrorTrouble, toExitTrouble, toLateTrouble } from './trouble.js';
 import type { Turns } from './turns.js';
 
 /** What an instance is: everything that, when it changes, needs a new process. */
@@ -54,37 +55,6 @@ export interface InstanceRunnerOptions {
   readonly timing?: Partial<RunnerTiming>;
 }
 
-/** How patient a runner is. */
-export interface RunnerTiming {
-  /** From launch until it must answer its health check. A cold start with JIT compilation takes minutes. */
-  readonly readyTimeoutMs: number;
-  readonly pollMs: number;
-  /** From SIGTERM to SIGKILL. */
-  readonly graceMs: number;
-  /** Longest wait for running requests before an instance is stopped. */
-  readonly drainMs: number;
-  readonly firstBackoffMs: number;
-  readonly longestBackoffMs: number;
-  /** Failures in a row after which it is given up. */
-  readonly mostFailures: number;
-  /** Time it must have been ready for earlier failures to be forgotten. */
-  readonly forgiveAfterMs: number;
-}
-
-const TIMING: RunnerTiming = {
-  readyTimeoutMs: 20 * 60_000,
-  pollMs: 100,
-  graceMs: 5000,
-  drainMs: 30_000,
-  firstBackoffMs: 500,
-  longestBackoffMs: 30_000,
-  mostFailures: 5,
-  forgiveAfterMs: 60_000,
-};
-
-/** From SIGKILL until a process is given up on: one that waits in the kernel cannot be killed, nor waited for. */
-const KILL_LIMIT_MS = 10_000;
-
 /** One instance under care. */
 export interface InstanceRunner {
   readonly definition: InstanceDefinition;
@@ -103,8 +73,6 @@ export interface InstanceRunner {
 export function createInstanceRunner(options: InstanceRunnerOptions): InstanceRunner {
   return new Runner(options);
 }
-
-type Trouble = { readonly message: string; readonly hint: string };
 
 class Runner implements InstanceRunner {
   readonly definition: InstanceDefinition;
@@ -127,7 +95,7 @@ class Runner implements InstanceRunner {
   constructor(options: InstanceRunnerOptions) {
     this.options = options;
     this.definition = options.definition;
-    this.timing = { ...TIMING, ...options.timing };
+    this.timing = { ...DEFAULT_TIMING, ...options.timing };
     this.since = options.clock.epochMs();
     this.stopRequested = new Promise((resolve) => {
       this.stopping.signal.addEventListener('abort', () => resolve(null), { once: true });
@@ -200,7 +168,7 @@ class Runner implements InstanceRunner {
       try {
         await this.serveOnce(signal);
       } catch (error) {
-        this.noteError(error);
+        if (this.stopped === null) this.noteError(error);
       }
       // The end is under way and owns state, process and endpoint from here on.
       if (this.stopped !== null) return;
@@ -216,12 +184,13 @@ class Runner implements InstanceRunner {
     }
   }
 
-  /** One start, served until its process ends. */
+  /** One start, served until its process ends; what went wrong is noted. */
   private async serveOnce(signal: AbortSignal): Promise<void> {
     const { turns, clock } = this.options;
     const process = await turns.take(this.partitionKeys(), () => this.startOnce(signal), {
       signal,
     });
+    if (process === null) return;
     const readySince = clock.monoMs();
     this.trouble = null;
     this.serve();
@@ -238,11 +207,11 @@ class Runner implements InstanceRunner {
     );
   }
 
-  /** One attempt: launch and wait until it answers. Whatever goes wrong, no process is left behind. */
-  private async startOnce(signal: AbortSignal): Promise<RunningProcess> {
+  /** One attempt: launch and wait until it answers, or null. Whatever goes wrong, no process is left behind. */
+  private async startOnce(signal: AbortSignal): Promise<RunningProcess | null> {
     signal.throwIfAborted();
     if (this.state !== 'restarting') this.enter('starting');
-    const { host, launcher, logFile } = this.options;
+    const { host, launcher, logFile, clock } = this.options;
     const { engine, placement } = this.definition;
     const address = { host, port: await findFreePort(host) };
     const command = engine.toCommand(this.specAt(address));
@@ -250,53 +219,25 @@ class Runner implements InstanceRunner {
     this.process = process;
     this.address = address;
     this.words = () => process.lastOutput();
+    let ready = false;
     try {
-      await this.untilReady(process, address, signal);
-    } catch (error) {
-      // Before the turn ends: the next engine of the partition must find its memory free.
-      await this.stopProcess(process);
-      throw error;
-    }
-    return process;
-  }
-
-  /** Waits until the engine answers. Its end and the time limit are noticed also while it owes an answer. */
-  private async untilReady(
-    process: RunningProcess,
-    address: EndpointAddress,
-    stop: AbortSignal,
-  ): Promise<void> {
-    const { clock } = this.options;
-    const { readyTimeoutMs, pollMs } = this.timing;
-    const { engine, placement } = this.definition;
-    const gone = new AbortController();
-    void process.exited.then((exit) => gone.abort(new EngineExited(exit)));
-    const poll = async (signal: AbortSignal): Promise<void> => {
-      while (!(await engine.isReady(address, { signal }))) await clock.sleep(pollMs, { signal });
-    };
-    try {
-      await withDeadline(poll, {
+      const outcome = await untilReady({
+        engine,
+        process,
+        address,
         clock,
-        ms: readyTimeoutMs,
-        what: `the start of ${placement.instance}`,
-        signal: AbortSignal.any([stop, gone.signal]),
+        timing: this.timing,
+        signal,
       });
-    } catch (error) {
-      if (error instanceof EngineExited) {
-        this.noteExit(process, error.exit);
-        throw new EngineDidNotStart();
-      }
-      if (!AimError.is(error, 'ERR_TIMEOUT')) throw error;
-      this.trouble = {
-        message: `did not become ready within ${readyTimeoutMs / 1000} s`,
-        hint: this.logHint(),
-      };
-      throw new EngineDidNotStart();
+      ready = outcome.ok;
+      if (outcome.ok) return process;
+      if (outcome.why === 'exited') this.noteExit(process, outcome.exit);
+      else this.trouble = toLateTrouble(placement.instance, this.timing.readyTimeoutMs);
+      return null;
+    } finally {
+      // Before the turn ends: the next engine of the partition must find its memory free.
+      if (!ready) await this.stopProcess(process);
     }
-  }
-
-  private logHint(): string {
-    return `read its log: aim-gpu logs ${this.definition.placement.instance}`;
   }
 
   private specAt(address: EndpointAddress): InstanceSpec {
@@ -342,48 +283,25 @@ class Runner implements InstanceRunner {
 
   private async stopProcess(process: RunningProcess): Promise<void> {
     const { clock, logger } = this.options;
-    const { graceMs } = this.timing;
+    if (await untilGone({ process, clock, timing: this.timing })) return;
     const { instance } = this.definition.placement;
-    try {
-      await withDeadline(() => process.stop({ graceMs }), {
-        clock,
-        ms: graceMs + KILL_LIMIT_MS,
-        what: `the end of ${instance}`,
-      });
-    } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      logger.error('instance-not-killed', { instance, pid: process.pid, message });
-    }
+    logger.error('instance-not-killed', { instance, pid: process.pid });
   }
 
   private noteExit(process: RunningProcess, exit: ProcessExit): void {
-    const words = process.lastOutput();
-    const known = this.definition.engine.explainExit(words);
-    const how =
-      exit.signal === null ? `exited with code ${exit.code}` : `was killed by ${exit.signal}`;
-    const last = words.at(-1);
-    this.trouble = known ?? {
-      message: last === undefined ? `engine ${how}` : `engine ${how}; its last words: ${last}`,
-      hint: this.logHint(),
-    };
-    this.options.logger.warn('instance-exit', {
-      instance: this.definition.placement.instance,
-      code: exit.code,
-      signal: exit.signal,
-      message: this.trouble.message,
-    });
+    const { engine, placement } = this.definition;
+    const { instance } = placement;
+    this.trouble = toExitTrouble({ instance, engine, process, exit });
+    const { code, signal } = exit;
+    const { message } = this.trouble;
+    this.options.logger.warn('instance-exit', { instance, code, signal, message });
   }
 
   private noteError(error: unknown): void {
-    if (error instanceof EngineDidNotStart || isAbort(error)) return;
-    const message = error instanceof Error ? error.message : String(error);
-    const hint =
-      AimError.is(error) && error.hint !== undefined ? error.hint : 'see the log of the agent';
-    this.trouble = { message, hint };
-    this.options.logger.warn('instance-error', {
-      instance: this.definition.placement.instance,
-      message,
-    });
+    this.trouble = toErrorTrouble(error);
+    const { instance } = this.definition.placement;
+    const { message } = this.trouble;
+    this.options.logger.warn('instance-error', { instance, message });
   }
 
   private async backOff(signal: AbortSignal): Promise<void> {
@@ -413,45 +331,16 @@ class Runner implements InstanceRunner {
 
   /** Shows the endpoint as draining and waits until the engine has no request left, or the time is up. */
   private async drainRequests(): Promise<void> {
-    const { clock, directory } = this.options;
-    const { workload, placement } = this.definition;
+    const { clock, directory, logger } = this.options;
+    const { engine, workload, placement } = this.definition;
+    const { instance } = placement;
     const endpoint = directory
       .endpoints(workload.name)
-      .find((entry) => entry.instance === placement.instance);
+      .find((entry) => entry.instance === instance);
     if (endpoint === undefined) return;
     directory.put({ ...endpoint, state: 'draining' });
-    try {
-      await withDeadline((signal) => this.untilIdle(endpoint.address, signal), {
-        clock,
-        ms: this.timing.drainMs,
-        what: `draining ${placement.instance}`,
-      });
-    } catch (error) {
-      if (!AimError.is(error, 'ERR_TIMEOUT')) throw error;
-      this.options.logger.warn('instance-drain-cut', { instance: placement.instance });
-    }
-  }
-
-  /** An engine that cannot say what it does has nothing left to wait for. */
-  private async untilIdle(address: EndpointAddress, signal: AbortSignal): Promise<void> {
-    const { engine } = this.definition;
-    while (!signal.aborted) {
-      const sample = await engine.sample(address, { signal }).catch(() => null);
-      if (sample === null || sample.running + sample.waiting === 0) return;
-      await this.options.clock.sleep(this.timing.pollMs, { signal });
-    }
-  }
-}
-
-/** The attempt failed and why is noted already. */
-class EngineDidNotStart extends Error {}
-
-/** The process ended before it answered. */
-class EngineExited extends Error {
-  readonly exit: ProcessExit;
-
-  constructor(exit: ProcessExit) {
-    super('the engine exited before it was ready');
-    this.exit = exit;
+    const { address } = endpoint;
+    if (await untilIdle({ engine, address, clock, timing: this.timing })) return;
+    logger.warn('instance-drain-cut', { instance });
   }
 }

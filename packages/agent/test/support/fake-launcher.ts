@@ -1,7 +1,7 @@
 /** A launcher of processes that exist in memory: a test says when they end and with which last words. */
 import type { LaunchCommand, Launcher, ProcessExit, RunningProcess } from '@aim-gpu/core';
 
-export interface FakeProcess extends RunningProcess {
+interface FakeProcess extends RunningProcess {
   readonly name: string;
   readonly command: LaunchCommand;
   readonly alive: () => boolean;

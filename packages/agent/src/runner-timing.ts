@@ -1,0 +1,32 @@
+/**
+ * How patient a runner is with its engine. Data only.
+ */
+
+/** How patient a runner is. */
+export interface RunnerTiming {
+  /** From launch until it must answer its health check. A cold start with JIT compilation takes minutes. */
+  readonly readyTimeoutMs: number;
+  readonly pollMs: number;
+  /** From SIGTERM to SIGKILL. */
+  readonly graceMs: number;
+  /** Longest wait for running requests before an instance is stopped. */
+  readonly drainMs: number;
+  readonly firstBackoffMs: number;
+  readonly longestBackoffMs: number;
+  /** Failures in a row after which it is given up. */
+  readonly mostFailures: number;
+  /** Time it must have been ready for earlier failures to be forgotten. */
+  readonly forgiveAfterMs: number;
+}
+
+/** What a runner takes unless told otherwise. */
+export const DEFAULT_TIMING: RunnerTiming = {
+  readyTimeoutMs: 20 * 60_000,
+  pollMs: 100,
+  graceMs: 5000,
+  drainMs: 30_000,
+  firstBackoffMs: 500,
+  longestBackoffMs: 30_000,
+  mostFailures: 5,
+  forgiveAfterMs: 60_000,
+};
