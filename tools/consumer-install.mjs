@@ -13,7 +13,8 @@ const packages = listWorkspaces(root).filter(({ isPackage }) => isPackage);
 /** Every public entry by its import name, but for package.json. */
 const entries = packages.flatMap(({ manifest }) =>
   Object.keys(manifest.exports ?? {})
-    .filter((subpath) => subpath !== './package.json')
+    // Data files, such as JSON schemas, are read or fetched, not imported.
+    .filter((subpath) => !subpath.endsWith('.json'))
     .map((subpath) => path.posix.join(manifest.name, subpath)),
 );
 

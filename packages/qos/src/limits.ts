@@ -146,12 +146,18 @@ export function createLimits(): Limits {
       if (value.atRest(nowMs)) accounts.delete(value.name);
     }
   };
-  const open = (subject: LimitSubject, nowMs: number): Account => {
+  /** An account was added since the last look. Looking waits until it is charged: before, it is at rest itself. */
+  let grown = false;
+  const forgetAfterGrowth = (nowMs: number): void => {
+    if (grown) forgetSome(nowMs);
+    grown = false;
+  };
+  const open = (subject: LimitSubject): Account => {
     let account = accounts.get(subject.account);
     if (account === undefined) {
       account = new Account(subject.account);
       accounts.set(subject.account, account);
-      forgetSome(nowMs);
+      grown = true;
     }
     if (account.limits !== subject.limits) {
       const burst = subject.limits.burst ?? 1;
@@ -296,19 +302,23 @@ export function createLimits(): Limits {
       const output = toCost(cost.outputTokens);
       const held: Account[] = [];
       for (const subject of subjects) {
-        const account = open(subject, nowMs);
+        const account = open(subject);
         const refused = refusal(account, subject.limits, input, output, nowMs);
-        if (refused !== null) return { ok: false, account: subject.account, ...refused };
+        if (refused !== null) {
+          forgetAfterGrowth(nowMs);
+          return { ok: false, account: subject.account, ...refused };
+        }
         held.push(account);
       }
       for (const account of held) {
         account.concurrent += 1;
         take(account, input, output, 1, nowMs);
       }
+      forgetAfterGrowth(nowMs);
       return { ok: true, reservation: new Held(held, input, output, nowMs) };
     },
     state: (subject, nowMs) => {
-      const account = open(subject, nowMs);
+      const account = open(subject);
       const { rates } = account;
       const { limits } = subject;
       return {

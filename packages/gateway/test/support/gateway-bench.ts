@@ -1,0 +1,142 @@
+/**
+ * A gateway over fake engines, with a directory that a test writes and metrics that it reads.
+ */
+import {
+  AimError,
+  type Band,
+  cardId,
+  createSequentialIds,
+  type Endpoint,
+  type EndpointDirectory,
+  type InstanceId,
+  nodeName,
+  type ServedModel,
+  silentLogger,
+  systemClock,
+  type Tenant,
+  type WorkloadName,
+  workloadName,
+} from '@aim-gpu/core';
+import { createRecordingMetrics, type RecordingMetrics } from '@aim-gpu/core/testing';
+import OpenAI from 'openai';
+import {
+  createGateway,
+  type Gateway,
+  type GatewayOptions,
+  resolveTenants,
+} from '../../src/index.js';
+import type { FakeEngine } from './fake-engine.js';
+
+/** A directory under a test's control. */
+export interface TestDirectory extends EndpointDirectory {
+  set(model: string, engines: readonly FakeEngine[], state?: Endpoint['state']): void;
+}
+
+/** Makes a directory of models; none of them has an endpoint. */
+export function createDirectory(models: readonly ServedModel[]): TestDirectory {
+  const endpoints = new Map<string, readonly Endpoint[]>();
+  const listeners = new Set<() => void>();
+  return {
+    models: () => models,
+    endpoints: (workload) => endpoints.get(workload) ?? [],
+    request: (workload, { signal } = {}) =>
+      new Promise((resolve, reject) => {
+        const onChange = (): void => {
+          if ((endpoints.get(workload) ?? []).length > 0) resolve();
+        };
+        listeners.add(onChange);
+        signal?.addEventListener('abort', () =>
+          reject(
+            new AimError({
+              code: 'ERR_MODEL_UNAVAILABLE',
+              kind: 'unavailable',
+              message: 'not ready',
+            }),
+          ),
+        );
+      }),
+    subscribe: (onChange) => {
+      listeners.add(onChange);
+      return () => void listeners.delete(onChange);
+    },
+    set: (model, engines, state = 'ready') => {
+      endpoints.set(
+        model,
+        engines.map((engine, index) => ({
+          instance: `${model}-${index}` as InstanceId,
+          workload: workloadName(model),
+          address: engine.address,
+          node: nodeName('node0'),
+          card: cardId('0000:0c:00.0'),
+          partition: index,
+          state,
+          maxNumSeqs: 4,
+          kvCapacityTokens: 100_000,
+        })),
+      );
+      for (const listener of [...listeners]) listener();
+    },
+  };
+}
+
+/** A served model in few words. */
+export function aServedModel(
+  name: string,
+  overrides: { band?: Band; aliases?: string[]; fallback?: string } = {},
+): ServedModel {
+  return {
+    workload: workloadName(name),
+    aliases: overrides.aliases ?? [],
+    adapters: [],
+    band: overrides.band ?? 'standard',
+    fallback: overrides.fallback === undefined ? null : (overrides.fallback as WorkloadName),
+    maxModelLen: 4096,
+  };
+}
+
+/** A running gateway with what belongs to it. */
+export interface Bench {
+  readonly gateway: Gateway;
+  readonly directory: TestDirectory;
+  readonly metrics: RecordingMetrics;
+  readonly url: string;
+  readonly adminUrl: string;
+  client(key?: string): OpenAI;
+  close(): Promise<void>;
+}
+
+/** Starts a gateway on free ports. */
+export async function startBench(
+  models: readonly ServedModel[],
+  options: {
+    readonly tenants?: readonly Tenant[];
+    readonly env?: Record<string, string>;
+  } & Partial<Omit<GatewayOptions, 'tenants'>> = {},
+): Promise<Bench> {
+  const { tenants = [], env = {}, ...rest } = options;
+  const directory = createDirectory(models);
+  const metrics = createRecordingMetrics();
+  const gateway = createGateway({
+    directory,
+    tenants: await resolveTenants(tenants, { env }),
+    clock: systemClock,
+    ids: createSequentialIds('r'),
+    logger: silentLogger,
+    metrics,
+    exposition: async () => 'aim_gpu_up 1\n',
+    listen: { host: '127.0.0.1', port: 0 },
+    adminListen: { host: '127.0.0.1', port: 0 },
+    ...rest,
+  });
+  await gateway.start();
+  const url = `http://127.0.0.1:${gateway.address.port}`;
+  return {
+    gateway,
+    directory,
+    metrics,
+    url,
+    adminUrl: `http://127.0.0.1:${gateway.adminAddress.port}`,
+    client: (key = 'none') => new OpenAI({ baseURL: `${url}/v1`, apiKey: key, maxRetries: 0 }),
+    close: () => gateway.close(),
+  };
+}
