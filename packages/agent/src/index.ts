@@ -3,13 +3,7 @@
  *
  * @packageDocumentation
  */
-export {
-  type Agent,
-  type AgentOptions,
-  type ApplyOptions,
-  type ControlHooks,
-  createAgent,
-} from './agent.js';
+export type { Agent, AgentOptions, ApplyOptions, ControlHooks } from './agent.js';
 export {
   type ControlClient,
   type ControlClientOptions,
@@ -19,6 +13,7 @@ export {
 export { type ControlTarget, type ServeControlOptions, serveControl } from './control-server.js';
 export { detectHost } from './detect-host.js';
 export type { LayoutProgress } from './layouts.js';
+export { createAgent } from './node-agent.js';
 export { type Demands, type ModelSource, planFromFleet, sizeFleet } from './plan-from-fleet.js';
 export { refuseUnplaced } from './refusals.js';
 export type { RunnerTiming } from './runner-timing.js';

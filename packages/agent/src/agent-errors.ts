@@ -1,0 +1,53 @@
+/**
+ * The agent's own errors. Owns their words; every code is in the README.
+ */
+import { AimError, type InstanceId, type Plan, type WorkloadName } from '@aim-gpu/core';
+
+/** A plan for a machine that is not there any more. */
+export function stalePlan(plan: Plan): AimError {
+  return new AimError({
+    code: 'ERR_PLAN_STALE',
+    kind: 'conflict',
+    message: `the machine has changed since plan ${plan.id} was made`,
+    hint: 'plan again',
+    details: { plan: plan.id, generation: plan.observed.generation },
+  });
+}
+
+/** An effect asked of an agent that does not hold its node. */
+export function notOpen(): AimError {
+  return new AimError({
+    code: 'ERR_AGENT_NOT_OPEN',
+    kind: 'internal',
+    message: 'the agent does not hold its node: open it first',
+  });
+}
+
+/** Work cut short because the agent closes. */
+export function agentClosed(): AimError {
+  return new AimError({
+    code: 'ERR_STOPPED',
+    kind: 'unavailable',
+    message: 'the agent is being closed',
+  });
+}
+
+/** A plan that names what this agent never sized. */
+export function neverSized(workload: WorkloadName): AimError {
+  return new AimError({
+    code: 'ERR_PLAN_STALE',
+    kind: 'conflict',
+    message: `the plan places ${workload}, which is not in the fleet that was sized`,
+    hint: 'plan again',
+  });
+}
+
+/** An instance nobody knows, with those that are known. */
+export function unknownInstance(instance: InstanceId, known: readonly InstanceId[]): AimError {
+  return new AimError({
+    code: 'ERR_INSTANCE_UNKNOWN',
+    kind: 'missing',
+    message: `there is no instance ${instance}`,
+    hint: known.length === 0 ? 'none was started yet' : `instances are: ${known.join(', ')}`,
+  });
+}
