@@ -34,6 +34,7 @@ import { createNodeMetrics, type NodeMetrics } from './node-metrics.js';
 import { type Demands, planFromFleet } from './plan-from-fleet.js';
 import { refuseUnplaced } from './refusals.js';
 import { toServedModels } from './served-models.js';
+import { createStartTimes } from './start-times.js';
 import type { AgentState, InstanceStatus, StatusDocument } from './status.js';
 import { toStatusDocument } from './status-document.js';
 import { createTurns } from './turns.js';
@@ -65,7 +66,9 @@ class NodeAgent implements Agent {
   constructor(options: AgentOptions) {
     this.options = options;
     this.since = options.clock.epochMs();
-    this.directory = createEndpointDirectory();
+    const startTimes = createStartTimes({ clock: options.clock });
+    const { expectedReadyMs } = startTimes;
+    this.directory = createEndpointDirectory({ expectedReadyMs });
     this.assigned = createAssigned(options.store);
     this.instances = createInstances({
       launcher: options.launcher,
@@ -79,7 +82,10 @@ class NodeAgent implements Agent {
       logFile: (instance) => options.logFile?.(instance) ?? null,
       ...(options.runnerTiming === undefined ? {} : { timing: options.runnerTiming }),
     });
-    this.instances.subscribe(() => this.noteState());
+    this.instances.subscribe((status) => {
+      startTimes.note(status);
+      this.noteState();
+    });
     this.metrics = createNodeMetrics(options.metrics, options.node);
     this.directory.setModels(toServedModels(options.fleet, this.demands));
   }

@@ -413,6 +413,11 @@ describe('trouble', () => {
     bench.launcher.launched.find(({ name }) => name === first.instance)?.crash(['Killed']);
     await bench.until(() => bench.agent.directory.endpoints(first.workload).length === 0);
     expect((await bench.agent.status()).state).toBe('degraded');
+    const signal = AbortSignal.abort();
+    await expect(bench.agent.directory.request(first.workload, { signal })).rejects.toMatchObject({
+      code: 'ERR_MODEL_UNAVAILABLE',
+      retryAfterMs: 1000,
+    });
     await bench.run(bench.agent.settled(first.instance));
     expect((await bench.agent.status()).state).toBe('ready');
   });
