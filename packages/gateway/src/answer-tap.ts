@@ -3,6 +3,8 @@
  * usage, and takes out the usage event that only the gateway asked for; a JSON answer's tap reads usage at the end.
  */
 
+import { withoutField } from './json-field.js';
+
 /** Token counts as an engine reports them. */
 interface ReportedUsage {
   readonly promptTokens: number;
@@ -24,33 +26,45 @@ export interface AnswerTap {
 // An event that is longer is forwarded unread: no engine sends such, and memory must stay bounded.
 const MAX_EVENT_BYTES = 1024 * 1024;
 const MAX_JSON_BYTES = 4 * 1024 * 1024;
+// Of events without content; an engine that sends more of them before its first token gets them passed on.
+const MAX_HELD_BYTES = 64 * 1024;
 const EMPTY = Buffer.alloc(0);
-const CONTENT =
-  /"(?:content|reasoning_content|reasoning|text|arguments|refusal)":"[^"]|"tool_calls":\[\{/;
-const USAGE = /"usage":\s*\{/;
+const USAGE = '"usage"';
 
 /** A tap for an event stream. Nothing is let through before the first content, so that a retry stays possible. */
 export function createStreamTap(options: { readonly stripUsage: boolean }): AnswerTap {
   let pending: Buffer = EMPTY;
   let held: Buffer[] = [];
+  let heldBytes = 0;
   let hasContent = false;
   let usage: ReportedUsage | null = null;
 
   /** The event as it goes on, or null when it is ours alone. */
   const read = (event: Buffer): Buffer | null => {
-    const text = event.toString('utf8');
-    if (!hasContent && CONTENT.test(text)) hasContent = true;
-    if (!USAGE.test(text)) return event;
-    const found = usageOfEvent(text);
-    usage = found.usage ?? usage;
-    return options.stripUsage && found.alone ? null : event;
+    if (hasContent && !event.includes(USAGE)) return event;
+    const data = dataOf(event);
+    if (!hasContent && !isPreamble(data)) hasContent = true;
+    const document = parse(data);
+    if (document === null || !('usage' in document)) return event;
+    const found = toUsage(document['usage']);
+    usage = found ?? usage;
+    if (!options.stripUsage) return event;
+    const { choices } = document;
+    const isAlone = found !== null && Array.isArray(choices) && choices.length === 0;
+    return isAlone ? null : withoutUsage(event);
   };
   const release = (events: readonly Buffer[]): Buffer => {
     if (!hasContent) {
       held.push(...events);
-      return EMPTY;
+      for (const event of events) heldBytes += event.length;
+      if (heldBytes <= MAX_HELD_BYTES) return EMPTY;
+      const early = Buffer.concat(held);
+      held = [];
+      heldBytes = 0;
+      return early;
     }
-    const all = Buffer.concat([...held, ...events]);
+    const only = held.length === 0 && events.length === 1 ? events[0] : undefined;
+    const all = only ?? Buffer.concat([...held, ...events]);
     held = [];
     return all;
   };
@@ -121,20 +135,47 @@ function endOfEvent(bytes: Buffer): number {
   return carriage >= 0 && carriage < plain ? carriage + 4 : plain + 2;
 }
 
-function usageOfEvent(text: string): {
-  readonly usage: ReportedUsage | null;
-  readonly alone: boolean;
-} {
-  for (const line of text.split(/\r?\n/)) {
-    if (!line.startsWith('data:')) continue;
-    const value = parse(line.slice(5));
-    const usage = toUsage(value?.['usage']);
-    if (usage !== null) {
-      const choices = value?.['choices'];
-      return { usage, alone: Array.isArray(choices) && choices.length === 0 };
-    }
-  }
-  return { usage: null, alone: false };
+/** The data of an event, its lines joined as the event-stream format says; empty for a comment. */
+function dataOf(event: Buffer): string {
+  return event
+    .toString('utf8')
+    .split(/\r?\n/)
+    .filter((line) => line.startsWith('data:'))
+    .map((line) => line.slice('data:'.length).trimStart())
+    .join('\n');
+}
+
+/**
+ * Whether an event says nothing that a client could use: a comment, or the chunk that only opens the answer. Whatever
+ * is not known to be so counts as content, so that streams of other shapes pass at once.
+ */
+function isPreamble(data: string): boolean {
+  if (data === '') return true;
+  const choices = parse(data)?.['choices'];
+  return Array.isArray(choices) && choices.every(isSilent);
+}
+
+function isSilent(choice: unknown): boolean {
+  if (typeof choice !== 'object' || choice === null) return false;
+  const { delta, text, finish_reason: finish } = choice as Record<string, unknown>;
+  if (!isNothing(finish) || !isNothing(text)) return false;
+  if (typeof delta !== 'object' || delta === null) return isNothing(delta);
+  return Object.entries(delta).every(([name, value]) => name === 'role' || isNothing(value));
+}
+
+function isNothing(value: unknown): boolean {
+  if (value === undefined || value === null || value === '') return true;
+  return Array.isArray(value) && value.length === 0;
+}
+
+/** An event without its `usage` field; every other byte stays. */
+function withoutUsage(event: Buffer): Buffer {
+  const start = event.indexOf('{');
+  if (start < 0) return event;
+  const json = event.subarray(start, event.lastIndexOf('}') + 1);
+  const rest = withoutField(json, 'usage');
+  if (rest === json) return event;
+  return Buffer.concat([event.subarray(0, start), rest, event.subarray(start + json.length)]);
 }
 
 function usageOfJson(text: string): ReportedUsage | null {

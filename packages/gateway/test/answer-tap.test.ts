@@ -1,0 +1,125 @@
+/** What taps let through, hold back, take out and learn. */
+import { describe, expect, it } from 'vitest';
+import { createStreamTap, createWholeTap } from '../src/answer-tap.js';
+
+const ROLE = 'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n';
+const ONE = 'data: {"choices":[{"index":0,"delta":{"content":"one"},"finish_reason":null}]}\n\n';
+const LAST = 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n';
+const USAGE =
+  'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":3}}}\n\n';
+const DONE = 'data: [DONE]\n\n';
+
+/** What comes out when a text goes in cut into pieces of `size` bytes. */
+function pass(text: string, options: { stripUsage: boolean; size?: number }): string {
+  const tap = createStreamTap(options);
+  const bytes = Buffer.from(text);
+  const size = options.size ?? bytes.length;
+  const out: Buffer[] = [];
+  for (let at = 0; at < bytes.length; at += size) out.push(tap.push(bytes.subarray(at, at + size)));
+  out.push(tap.end());
+  return Buffer.concat(out).toString('utf8');
+}
+
+describe('the tap of a stream', () => {
+  const stream = `: hello\n\n${ROLE}${ONE}${LAST}${USAGE}${DONE}`;
+
+  it.each([1, 2, 7, 64, 10_000])('passes every byte on, cut into pieces of %i', (size) => {
+    expect(pass(stream, { stripUsage: false, size })).toBe(stream);
+  });
+
+  it.each([1, 3, 50, 10_000])('takes out the usage that nobody asked for, pieces of %i', (size) => {
+    expect(pass(stream, { stripUsage: true, size })).toBe(`: hello\n\n${ROLE}${ONE}${LAST}${DONE}`);
+  });
+
+  it('holds comments and the opening chunk until the first content', () => {
+    const tap = createStreamTap({ stripUsage: true });
+    expect(tap.push(Buffer.from(`: ping\n\n${ROLE}`))).toHaveLength(0);
+    expect(tap.hasContent).toBe(false);
+    expect(tap.push(Buffer.from(ONE)).toString()).toBe(`: ping\n\n${ROLE}${ONE}`);
+    expect(tap.hasContent).toBe(true);
+  });
+
+  it('holds a bounded amount of them', () => {
+    const tap = createStreamTap({ stripUsage: true });
+    let passed = 0;
+    for (let comment = 0; comment < 100; comment += 1)
+      passed += tap.push(Buffer.from(`: ${'x'.repeat(1024)}\n\n`)).length;
+    expect(passed).toBeGreaterThan(60 * 1024);
+    expect(tap.hasContent).toBe(false);
+  });
+
+  it.each([
+    ['spaces as Python writes them', 'data: {"choices": [{"delta": {"content": "x"}}]}\n\n'],
+    ['a completion', 'data: {"choices":[{"text":"x"}]}\n\n'],
+    ['reasoning', 'data: {"choices":[{"delta":{"reasoning_content":"hm"}}]}\n\n'],
+    ['a tool call', 'data: {"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}\n\n'],
+    ['an end without text', LAST],
+    ['another API', 'event: response.created\ndata: {"type":"response.created"}\n\n'],
+    ['an error', 'data: {"error":{"message":"no"}}\n\n'],
+    ['no JSON', 'data: hello\n\n'],
+    ['the end', DONE],
+    ['carriage returns', 'data: {"choices":[{"delta":{"content":"x"}}]}\r\n\r\n'],
+  ])('counts as content: %s', (_, event) => {
+    const tap = createStreamTap({ stripUsage: true });
+    expect(tap.push(Buffer.from(event)).toString()).toBe(event);
+    expect(tap.hasContent).toBe(true);
+  });
+
+  it.each([
+    [
+      '{"choices":[{"delta":{"content":"a"}}],"usage":null}',
+      '{"choices":[{"delta":{"content":"a"}}]}',
+    ],
+    ['{"usage": null, "choices":[{"text":"a"}]}', '{ "choices":[{"text":"a"}]}'],
+    [
+      '{"id":"c" , "usage" : {"prompt_tokens":1} ,"choices":[{"text":"a"}]}',
+      '{"id":"c"  ,"choices":[{"text":"a"}]}',
+    ],
+    [
+      '{"choices":[{"delta":{"content":"say \\"usage\\":null, twice"}}],"n":1e400,"usage":null}',
+      '{"choices":[{"delta":{"content":"say \\"usage\\":null, twice"}}],"n":1e400}',
+    ],
+    [
+      '{"choices":[{"delta":{"usage":null,"content":"a"}}]}',
+      '{"choices":[{"delta":{"usage":null,"content":"a"}}]}',
+    ],
+  ])('cuts only the field out of %s', (event, want) => {
+    expect(pass(`data: ${event}\n\n`, { stripUsage: true })).toBe(`data: ${want}\n\n`);
+    expect(pass(`data: ${event}\n\n`, { stripUsage: false })).toBe(`data: ${event}\n\n`);
+  });
+
+  it('learns the usage', () => {
+    const tap = createStreamTap({ stripUsage: true });
+    tap.push(Buffer.from(stream));
+    expect(tap.usage).toEqual({ promptTokens: 5, cachedTokens: 3, outputTokens: 2 });
+  });
+
+  it('forwards an event without end unread', () => {
+    const tap = createStreamTap({ stripUsage: true });
+    const long = Buffer.from(`data: ${'x'.repeat(1024 * 1024)}`);
+    expect(tap.push(long)).toHaveLength(long.length);
+  });
+});
+
+describe('the tap of a whole answer', () => {
+  it('passes bytes at once and reads the usage at the end', () => {
+    const tap = createWholeTap();
+    const text = '{"usage":{"prompt_tokens":5,"completion_tokens":-1}}';
+    expect(tap.push(Buffer.from(text.slice(0, 9))).toString()).toBe(text.slice(0, 9));
+    tap.push(Buffer.from(text.slice(9)));
+    expect(tap.end()).toHaveLength(0);
+    expect(tap.usage).toEqual({ promptTokens: 5, cachedTokens: 0, outputTokens: 0 });
+  });
+
+  it('knows nothing of what is no JSON or too long', () => {
+    const tap = createWholeTap();
+    tap.push(Buffer.from('audio'));
+    tap.end();
+    expect(tap.usage).toBeNull();
+    const long = createWholeTap();
+    for (let part = 0; part < 5; part += 1) long.push(Buffer.alloc(1024 * 1024, ' '));
+    long.push(Buffer.from('{"usage":{"prompt_tokens":5}}'));
+    long.end();
+    expect(long.usage).toBeNull();
+  });
+});
