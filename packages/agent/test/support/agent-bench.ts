@@ -28,6 +28,9 @@ import { finish, until } from './time.js';
 export const NODE = nodeName('node0');
 export const CARD = cardId('0000:0c:00.0');
 
+/** Remembers what it has read, so that only the first of all tests waits for the disk. */
+const MODELS = createModelLibrary();
+
 /** A model with a partition of its own. */
 export function exclusive(name: string, overrides: Partial<Workload> = {}): Workload {
   const { placement } = aWorkload();
@@ -76,7 +79,7 @@ export function createBench({
   const options: AgentOptions = {
     node: NODE,
     fleet,
-    models: createModelLibrary(),
+    models: MODELS,
     driver,
     launcher,
     engineFor: () => engine,

@@ -1,9 +1,13 @@
 /** Driving a manual clock: until something holds, or until a call has ended. */
 import type { ManualClock } from '@aim-gpu/core/testing';
 
-const MOST_TURNS = 20_000;
+/** Some seconds of a busy host: looking for a free port and reading a model's configuration are real. */
+const MOST_TURNS = 1_000_000;
 
-/** Gives the event loop turns, moving the clock by `stepMs` each, until `holds`. */
+/**
+ * Gives the event loop turns until `holds`, moving the clock by `stepMs` in those in which something waits for it: time
+ * must not run away while the host is slow.
+ */
 export async function until(
   clock: ManualClock,
   holds: () => boolean,
@@ -11,7 +15,7 @@ export async function until(
 ): Promise<void> {
   for (let turn = 0; !holds(); turn += 1) {
     if (turn > MOST_TURNS) throw new Error(`still not so: ${holds.toString()}`);
-    await clock.advance(stepMs);
+    await clock.advance(clock.pending() > 0 ? stepMs : 0);
   }
 }
 
