@@ -16,11 +16,12 @@ import { type AnswerTap, createStreamTap, createWholeTap } from './answer-tap.js
 import {
   modelUnavailable,
   type OpenAiError,
-  refusalHeaders,
   refusalToOpenAi,
   toOpenAiError,
   upstreamFailed,
 } from './openai-error.js';
+import { refuse } from './refuse.js';
+import { TokenTimes } from './token-times.js';
 import { returnedHeaders, type UpstreamAnswer, type Upstreams } from './upstream.js';
 
 /** What exchanges of a gateway share. */
@@ -38,6 +39,8 @@ export interface Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly requestId: string;
+  /** When the whole request had been read, by the monotonic clock: what clients' times count from. */
+  readonly readMs: number;
   readonly path: string;
   readonly model: ServedModel;
   readonly admit: AdmitRequest;
@@ -51,17 +54,19 @@ export interface Exchange {
 /** An engine that could not be reached is left alone for so long. */
 const SUSPEND_MS = 1000;
 const FULL: readonly number[] = [429, 503];
+const CLIENT_GONE = 499;
 
 /** Runs an exchange to its end. Never throws. */
 export async function runExchange(tools: ExchangeTools, exchange: Exchange): Promise<void> {
   const { clock, metrics, logger } = tools;
   const { response, admit } = exchange;
-  const startMs = clock.monoMs();
   const gone = new AbortController();
   const onClose = (): void => {
     if (!response.writableFinished) gone.abort(new Error('the client hung up'));
   };
   response.once('close', onClose);
+  // It may have hung up while its model was waited for; then no event tells any more.
+  if (response.destroyed) onClose();
   let code = 0;
   try {
     code = await new Runner(tools, exchange, gone.signal).run();
@@ -79,31 +84,24 @@ export async function runExchange(tools: ExchangeTools, exchange: Exchange): Pro
     metrics.observe(
       'aim_gpu_request_duration_seconds',
       { ...labels, code: String(code) },
-      (clock.monoMs() - startMs) / 1000,
+      (clock.monoMs() - exchange.readMs) / 1000,
     );
   }
-}
-
-/** Sends an answer that says no; returns its status. */
-export function refuse(
-  response: ServerResponse,
-  error: OpenAiError,
-  headers: Record<string, string> = {},
-): number {
-  if (response.headersSent || response.destroyed) return error.status;
-  response.writeHead(error.status, {
-    'content-type': 'application/json',
-    ...refusalHeaders(error),
-    ...headers,
-  });
-  response.end(JSON.stringify(error.body));
-  return error.status;
 }
 
 type Attempt =
   | { readonly kind: 'done'; readonly code: number; readonly outcome: RequestOutcome }
   /** Nothing has reached the client: another try is possible. */
-  | { readonly kind: 'again'; readonly error: OpenAiError };
+  | {
+      readonly kind: 'again';
+      /** What to answer when there is no other try; null leaves it to the refusal. */
+      readonly error: OpenAiError | null;
+      /** Whether the engine should be left alone for a moment. */
+      readonly suspend: boolean;
+    };
+
+/** A higher band took the endpoint: the engine is well, and what to answer is qos's to say. */
+const PREEMPTED: Attempt = { kind: 'again', error: null, suspend: false };
 
 class Runner {
   private readonly tools: ExchangeTools;
@@ -123,8 +121,10 @@ class Runner {
     let failure: OpenAiError | null = null;
     for (;;) {
       if (!admission.ok) {
-        const error = failure ?? refusalToOpenAi(admission);
-        return refuse(response, error, this.headers(null, admission.queueMs));
+        if (admission.reason === 'cancelled' && this.gone.aborted) return CLIENT_GONE;
+        const headers = this.headers(null, admission.queueMs);
+        if (admission.reason === 'preempted') headers['x-qos-preempted'] = 'true';
+        return refuse(response, failure ?? refusalToOpenAi(admission), headers);
       }
       const { permit } = admission;
       const attempt = await this.attempt(permit);
@@ -133,7 +133,7 @@ class Runner {
         return attempt.code;
       }
       failure = attempt.error;
-      qos.suspend(permit.endpoint, SUSPEND_MS);
+      if (attempt.suspend) qos.suspend(permit.endpoint, SUSPEND_MS);
       admission = await permit.retry({ signal: this.gone });
     }
   }
@@ -144,8 +144,10 @@ class Runner {
     const endpoint = directory
       .endpoints(exchange.model.workload)
       .find((entry) => entry.instance === permit.endpoint);
-    if (endpoint === undefined)
-      return { kind: 'again', error: modelUnavailable(exchange.model.workload, null) };
+    if (endpoint === undefined) {
+      const error = modelUnavailable(exchange.model.workload, null);
+      return { kind: 'again', error, suspend: true };
+    }
     const cancel = new AbortController();
     const signal = AbortSignal.any([this.gone, permit.signal, cancel.signal]);
     try {
@@ -159,12 +161,12 @@ class Runner {
       });
       if (FULL.includes(answer.statusCode)) {
         await answer.body.dump();
-        return { kind: 'again', error: upstreamFailed('refused') };
+        return { kind: 'again', error: upstreamFailed('refused'), suspend: true };
       }
       return await this.pass(permit, endpoint, answer);
     } catch (error) {
-      if (this.gone.aborted) return { kind: 'done', code: 499, outcome: 'client_gone' };
-      if (permit.signal.aborted) return { kind: 'again', error: upstreamFailed('refused') };
+      if (this.gone.aborted) return { kind: 'done', code: CLIENT_GONE, outcome: 'client_gone' };
+      if (permit.signal.aborted) return PREEMPTED;
       const code = (error as { code?: string }).code;
       logger.warn('engine-unreachable', {
         instance: permit.endpoint,
@@ -172,10 +174,13 @@ class Runner {
         code: code ?? 'unknown',
       });
       if (exchange.response.headersSent) return this.breakOff();
-      return {
-        kind: 'again',
-        error: upstreamFailed(code === 'UND_ERR_HEADERS_TIMEOUT' ? 'timeout' : 'connect'),
-      };
+      if (code === 'UND_ERR_HEADERS_TIMEOUT') {
+        // Another engine would take as long again, and the client has waited long enough.
+        const headers = this.headers(permit.endpoint, permit.queueMs);
+        const status = refuse(exchange.response, upstreamFailed('timeout'), headers);
+        return { kind: 'done', code: status, outcome: 'failed' };
+      }
+      return { kind: 'again', error: upstreamFailed('connect'), suspend: true };
     } finally {
       // Whatever is left of the engine's answer is not wanted any more.
       cancel.abort();
@@ -204,23 +209,24 @@ class Runner {
       });
       return true;
     };
-    for await (const chunk of answer.body as AsyncIterable<Buffer>) {
-      const bytes = tap.push(chunk);
-      if (tap.hasContent) times.note();
-      if (bytes.length === 0) continue;
-      if (!begin()) return { kind: 'again', error: upstreamFailed('refused') };
-      await this.write(bytes);
-      if (tap.usage !== null) permit.usage(tap.usage);
+    try {
+      for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+        const bytes = tap.push(chunk);
+        if (tap.hasContent) times.note();
+        // Also the sign that the request is alive.
+        permit.usage(tap.usage ?? {});
+        if (bytes.length === 0) continue;
+        if (!begin()) return PREEMPTED;
+        await this.write(bytes);
+      }
+      const rest = tap.end();
+      if (!begin()) return PREEMPTED;
+      response.end(rest);
+    } finally {
+      if (response.headersSent) this.account(permit, tap, isStream ? times : null);
     }
-    const rest = tap.end();
-    if (!begin()) return { kind: 'again', error: upstreamFailed('refused') };
-    response.end(rest);
-    this.account(permit, tap, times);
-    return {
-      kind: 'done',
-      code: answer.statusCode,
-      outcome: answer.statusCode < 400 ? 'complete' : 'invalid',
-    };
+    const outcome = answer.statusCode < 400 ? 'complete' : 'invalid';
+    return { kind: 'done', code: answer.statusCode, outcome };
   }
 
   /** Writes with back-pressure; a client that hangs up ends the wait. */
@@ -242,11 +248,15 @@ class Runner {
     });
   }
 
-  private account(permit: Permit, tap: AnswerTap, times: TokenTimes): void {
+  /** Counts what an answer took; `times` is null for one whose first token nobody saw. */
+  private account(permit: Permit, tap: AnswerTap, times: TokenTimes | null): void {
     const { metrics } = this.tools;
     const labels = { model: permit.model, tenant: permit.tenant, band: permit.band };
-    if (permit.ttftMs !== null)
-      metrics.observe('aim_gpu_request_ttft_seconds', labels, permit.ttftMs / 1000);
+    const firstMs = times?.firstMs ?? null;
+    if (firstMs !== null) {
+      const ttftMs = firstMs - this.exchange.readMs;
+      metrics.observe('aim_gpu_request_ttft_seconds', labels, ttftMs / 1000);
+    }
     const { usage } = tap;
     if (usage === null) return;
     permit.usage(usage);
@@ -254,20 +264,21 @@ class Runner {
     metrics.count('aim_gpu_tokens_total', { ...labels, kind: 'output' }, usage.outputTokens);
     if (usage.cachedTokens > 0)
       metrics.count('aim_gpu_tokens_total', { ...labels, kind: 'cached' }, usage.cachedTokens);
-    const tpotMs = this.exchange.stream ? times.meanMs(usage.outputTokens) : null;
+    const tpotMs = times?.meanMs(usage.outputTokens) ?? null;
     if (tpotMs !== null) metrics.observe('aim_gpu_request_tpot_seconds', labels, tpotMs / 1000);
   }
 
   /** After the first byte there is no other engine to try: the stream says so and ends without [DONE]. */
   private breakOff(): Attempt {
-    const { response, stream } = this.exchange;
+    const { response } = this.exchange;
+    const isStream = String(response.getHeader('content-type')).includes('text/event-stream');
     const error = toOpenAiError({
       status: 502,
       code: 'upstream_broken',
       type: 'server_error',
       message: 'The engine broke off in the middle of its answer.',
     });
-    if (stream && !response.destroyed) response.end(`data: ${JSON.stringify(error.body)}\n\n`);
+    if (isStream && !response.destroyed) response.end(`data: ${JSON.stringify(error.body)}\n\n`);
     else response.destroy();
     return { kind: 'done', code: 502, outcome: 'failed' };
   }
@@ -279,26 +290,5 @@ class Runner {
       'x-aim-queue-ms': queueMs.toFixed(1),
       ...(instance === null ? {} : { 'x-aim-instance': instance }),
     };
-  }
-}
-
-/** When tokens passed: the first and the last. */
-class TokenTimes {
-  private readonly clock: Clock;
-  private first: number | null = null;
-  private last = 0;
-
-  constructor(clock: Clock) {
-    this.clock = clock;
-  }
-
-  note(): void {
-    this.last = this.clock.monoMs();
-    this.first ??= this.last;
-  }
-
-  /** (last − first) ÷ (tokens − 1); null for fewer than two tokens. */
-  meanMs(tokens: number): number | null {
-    return this.first === null || tokens < 2 ? null : (this.last - this.first) / (tokens - 1);
   }
 }

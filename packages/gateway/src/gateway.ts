@@ -2,7 +2,7 @@
  * The gateway: the public server with qos in the path, the admin server beside it, and their common life. Owns ports,
  * draining and closing.
  */
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import {
   AimError,
   type Clock,
@@ -73,6 +73,9 @@ class HttpGateway implements Gateway {
   private readonly upstreams: ReturnType<typeof createUpstreams>;
   private readonly stopFeeding: () => void;
   private readonly servers: Server[] = [];
+  /** Answers under way, to the last byte. */
+  private readonly open: Set<ServerResponse> = new Set();
+  private whenIdle: () => void = () => undefined;
   private draining: Promise<void> | null = null;
   private closing: Promise<void> | null = null;
 
@@ -124,6 +127,11 @@ class HttpGateway implements Gateway {
     const server = createServer(
       { noDelay: true, maxHeaderSize: 32 * 1024, requireHostHeader: true },
       (request, response) => {
+        this.open.add(response);
+        response.once('close', () => {
+          this.open.delete(response);
+          if (this.open.size === 0) this.whenIdle();
+        });
         void handleRequest(tools, request, response);
       },
     );
@@ -171,7 +179,15 @@ class HttpGateway implements Gateway {
     const late = new Promise<void>((resolve) => {
       cancel = clock.timer(drainMs, resolve);
     });
-    await Promise.race([this.qos.drain(), late]);
+    // A permit ends with the engine's last byte; the client may still be reading then.
+    const ended = this.qos.drain().then(
+      () =>
+        new Promise<void>((resolve) => {
+          this.whenIdle = resolve;
+          if (this.open.size === 0) resolve();
+        }),
+    );
+    await Promise.race([ended, late]);
     cancel();
   }
 

@@ -2,7 +2,7 @@
  * The face of errors towards OpenAI clients: status, body and retry headers of everything that can go wrong. Owns the
  * one table from causes to answers; must not decide anything.
  */
-import type { Refusal, RefusalReason } from '@aim-gpu/qos';
+import { MAX_RETRY_AFTER_MS, type Refusal, type RefusalReason } from '@aim-gpu/qos';
 
 /** An answer that says no. */
 export interface OpenAiError {
@@ -172,7 +172,8 @@ export function internalError(): OpenAiError {
 /** Headers of an answer that says no. */
 export function refusalHeaders(error: OpenAiError): Record<string, string> {
   if (error.retryAfterMs === null) return { 'x-should-retry': 'false' };
-  const ms = Math.max(1, Math.ceil(error.retryAfterMs));
+  // The official client sleeps whatever it is told, so nobody is told to sleep for minutes.
+  const ms = Math.min(MAX_RETRY_AFTER_MS, Math.max(1, Math.ceil(error.retryAfterMs)));
   return {
     'retry-after': String(Math.max(1, Math.ceil(ms / 1000))),
     'retry-after-ms': String(ms),

@@ -10,8 +10,8 @@ export interface RequestFacts {
   readonly body: Buffer;
   readonly model: string;
   readonly stream: boolean;
-  /** Whether the client itself asked for usage in the stream. */
-  readonly wantsUsage: boolean;
+  /** Whether the engine has to be asked for usage in a stream whose client did not ask for it. */
+  readonly addUsage: boolean;
   /** Estimated: four bytes of text a token, a token for each number, a fixed size for each embedded file. */
   readonly promptTokens: number;
   readonly maxOutputTokens: number | null;
@@ -20,19 +20,42 @@ export interface RequestFacts {
   readonly streamOptionsSpan: JsonSpan | null;
 }
 
+const READ_FIELDS = [
+  'model',
+  'stream',
+  'stream_options',
+  'service_tier',
+  'max_completion_tokens',
+  'max_output_tokens',
+  'max_tokens',
+  'n',
+] as const;
 const MAX_DEPTH = 64;
 const BYTES_PER_TOKEN = 4;
+/** The only paths whose streams know `stream_options.include_usage`. */
+const USAGE_PATHS: ReadonlySet<string> = new Set(['/v1/chat/completions', '/v1/completions']);
 /** Tokens of an image in common vision models, 512 to 1500. */
 const TOKENS_PER_FILE = 1000;
 
 /** Reads the facts; an answer in OpenAI's shape when the body is not a request. */
-export function readFacts(body: Buffer): RequestFacts | OpenAiError {
+export function readFacts(
+  body: Buffer,
+  options: { readonly path: string },
+): RequestFacts | OpenAiError {
   const scan = scanJsonObject(body, { maxDepth: MAX_DEPTH });
   if (!scan.ok) return badRequest(scan.message);
-  const value = (name: string): unknown => {
+  const values = new Map<string, unknown>();
+  for (const name of READ_FIELDS) {
     const span = scan.fields.get(name);
-    return span === undefined ? undefined : JSON.parse(body.toString('utf8', span.start, span.end));
-  };
+    if (span === undefined) continue;
+    try {
+      values.set(name, JSON.parse(body.toString('utf8', span.start, span.end)));
+    } catch {
+      // The scanner looks for ends of strings only, so an escape that is none gets as far as here.
+      return badRequest(`the value of ${name} is not valid JSON`, { param: name });
+    }
+  }
+  const value = (name: (typeof READ_FIELDS)[number]): unknown => values.get(name);
   const model = value('model');
   const modelSpan = scan.fields.get('model');
   if (typeof model !== 'string' || model === '' || modelSpan === undefined) {
@@ -43,14 +66,18 @@ export function readFacts(body: Buffer): RequestFacts | OpenAiError {
     typeof streamOptions === 'object' &&
     streamOptions !== null &&
     (streamOptions as { include_usage?: unknown }).include_usage === true;
+  const stream = value('stream') === true;
   const tier = value('service_tier');
-  const most = toCount(value('max_completion_tokens')) ?? toCount(value('max_tokens'));
+  const most =
+    toCount(value('max_completion_tokens')) ??
+    toCount(value('max_output_tokens')) ??
+    toCount(value('max_tokens'));
   const answers = toCount(value('n')) ?? 1;
   return {
     body,
     model,
-    stream: value('stream') === true,
-    wantsUsage,
+    stream,
+    addUsage: stream && !wantsUsage && USAGE_PATHS.has(options.path),
     promptTokens:
       Math.ceil(scan.textBytes / BYTES_PER_TOKEN) + scan.numbers + scan.files * TOKENS_PER_FILE,
     maxOutputTokens: most === null ? null : most * answers,
@@ -75,7 +102,7 @@ export function toEngineBody(
   const edits: { readonly start: number; readonly end: number; readonly text: string }[] = [];
   if (options.model !== null)
     edits.push({ ...facts.modelSpan, text: JSON.stringify(options.model) });
-  if (facts.stream && !facts.wantsUsage) {
+  if (facts.addUsage) {
     const span = facts.streamOptionsSpan;
     if (span === null) {
       // Behind the model's value, where a comma is always right.

@@ -8,10 +8,11 @@ import {
   type Band,
   type EndpointDirectory,
   type IdSource,
+  type MetricLabels,
   type ServedModel,
 } from '@aim-gpu/core';
 import { type AdmitRequest, lowerToAllowed } from '@aim-gpu/qos';
-import { type ExchangeTools, refuse, runExchange } from './exchange.js';
+import { type ExchangeTools, runExchange } from './exchange.js';
 import { findModel, listModels } from './model-names.js';
 import {
   badRequest,
@@ -23,6 +24,7 @@ import {
   refusalToOpenAi,
   unknownPath,
 } from './openai-error.js';
+import { refuse } from './refuse.js';
 import { readBody } from './request-body.js';
 import { type RequestFacts, readFacts, toEngineBody } from './request-facts.js';
 import { type Caller, identify, type ResolvedTenants } from './tenants.js';
@@ -43,11 +45,18 @@ export interface RequestLimits {
   readonly holdMs: number;
 }
 
-const TIERS: Readonly<Record<string, Band>> = {
-  priority: 'interactive',
-  default: 'standard',
-  flex: 'batch',
-};
+const TIERS: ReadonlyMap<string, Band> = new Map([
+  ['priority', 'interactive'],
+  ['default', 'standard'],
+  ['flex', 'batch'],
+]);
+/** Paths that change an engine instead of asking it; they are not for clients of models. */
+const ENGINE_CONTROL: ReadonlySet<string> = new Set([
+  '/v1/load_lora_adapter',
+  '/v1/unload_lora_adapter',
+]);
+/** Nothing that an engine's router might read as another path: `..`, `//`, escapes. */
+const PLAIN_PATH = /^\/v1(?:\/(?!\.{1,2}(?:\/|$))[\w.~:@-]+)+$/;
 
 /** Handles one request of the public face. Never throws. */
 export async function handleRequest(
@@ -57,6 +66,8 @@ export async function handleRequest(
 ): Promise<void> {
   const requestId = tools.ids.next();
   response.setHeader('x-request-id', requestId);
+  // Writing to a client that has just gone is no fault of anybody's.
+  response.on('error', () => undefined);
   try {
     await route(tools, { request, response, requestId });
   } catch (error) {
@@ -64,7 +75,7 @@ export async function handleRequest(
       requestId,
       message: error instanceof Error ? error.message : 'unknown',
     });
-    refuse(response, internalError());
+    reject(tools, response, internalError());
   }
 }
 
@@ -78,13 +89,14 @@ async function route(tools: HandlerTools, incoming: Incoming): Promise<void> {
   const { request, response } = incoming;
   const method = request.method ?? 'GET';
   const path = (request.url ?? '/').split('?', 1)[0] ?? '/';
-  if (!path.startsWith('/v1/')) return end(response, unknownPath(method, path));
+  if (!path.startsWith('/v1/')) return reject(tools, response, unknownPath(method, path));
   const caller = identify(tools.tenants, request.headers.authorization);
   if (caller === null)
-    return end(response, invalidApiKey(request.headers.authorization !== undefined));
+    return reject(tools, response, invalidApiKey(request.headers.authorization !== undefined));
   if (method === 'GET' && path === '/v1/models') return models(tools, response);
   if (method === 'GET' && path.startsWith('/v1/models/')) return oneModel(tools, response, path);
-  if (method !== 'POST') return end(response, unknownPath(method, path));
+  const mayPass = method === 'POST' && PLAIN_PATH.test(path) && !ENGINE_CONTROL.has(path);
+  if (!mayPass) return reject(tools, response, unknownPath(method, path), { tenant: caller.name });
   if (tools.isDraining()) {
     const draining = {
       ok: false,
@@ -94,13 +106,25 @@ async function route(tools: HandlerTools, incoming: Incoming): Promise<void> {
       account: null,
       queueMs: 0,
     } as const;
-    return end(response, refusalToOpenAi(draining));
+    return reject(tools, response, refusalToOpenAi(draining), { tenant: caller.name });
   }
-  return generate(tools, incoming, caller);
+  return generate(tools, incoming, { caller, path });
 }
 
-function end(response: ServerResponse, error: OpenAiError): void {
-  refuse(response, error);
+/** Says no before admission, and counts it. Labels hold names that exist, never what a client made up. */
+function reject(
+  tools: HandlerTools,
+  response: ServerResponse,
+  error: OpenAiError,
+  labels: MetricLabels = {},
+): void {
+  const counted = { ...labels, code: String(error.status) };
+  tools.metrics.count('aim_gpu_requests_total', counted);
+  tools.metrics.count('aim_gpu_rejects_total', {
+    ...counted,
+    reason: error.body.error.code ?? 'bad_request',
+  });
+  refuse(response, error, labels['band'] === undefined ? {} : { 'x-aim-band': labels['band'] });
 }
 
 function models(tools: HandlerTools, response: ServerResponse): void {
@@ -110,7 +134,7 @@ function models(tools: HandlerTools, response: ServerResponse): void {
 function oneModel(tools: HandlerTools, response: ServerResponse, path: string): void {
   const id = decode(path.slice('/v1/models/'.length));
   const entry = listModels(tools.directory, tools.startedSeconds).find((model) => model.id === id);
-  if (entry === undefined) end(response, modelNotFound(id));
+  if (entry === undefined) reject(tools, response, modelNotFound(id));
   else answer(response, entry);
 }
 
@@ -127,63 +151,72 @@ function answer(response: ServerResponse, document: unknown): void {
   response.end(JSON.stringify(document));
 }
 
-async function generate(tools: HandlerTools, incoming: Incoming, caller: Caller): Promise<void> {
+async function generate(
+  tools: HandlerTools,
+  incoming: Incoming,
+  { caller, path }: { readonly caller: Caller; readonly path: string },
+): Promise<void> {
   const { request, response, requestId } = incoming;
+  const tenant = { tenant: caller.name };
   const read = await readBody(request, tools.limits.maxBodyBytes);
   if (read.kind === 'gone') return;
+  const readMs = tools.clock.monoMs();
   if (read.kind === 'too-large') {
     response.setHeader('connection', 'close');
     const message = `the body is larger than ${tools.limits.maxBodyBytes} bytes`;
-    return end(response, badRequest(message, { status: 413, code: 'request_too_large' }));
+    const error = badRequest(message, { status: 413, code: 'request_too_large' });
+    return reject(tools, response, error, tenant);
   }
-  const facts = readFacts(read.body);
-  if ('status' in facts) return end(response, facts);
+  const facts = readFacts(read.body, { path });
+  if ('status' in facts) return reject(tools, response, facts, tenant);
   const asked = findModel(tools.directory, facts.model);
-  if (asked === null) return end(response, modelNotFound(facts.model));
-  const model = await chooseReady(tools, response, asked);
-  if (model === null) {
-    const failure = modelUnavailable(facts.model, null);
-    tools.metrics.count('aim_gpu_requests_total', {
-      model: asked.workload,
-      tenant: caller.name,
-      band: asked.band,
-      code: String(failure.status),
-    });
-    return end(response, failure);
-  }
+  if (asked === null) return reject(tools, response, modelNotFound(facts.model), tenant);
+  const chosen = await chooseReady(tools, response, asked);
+  const model = chosen.model ?? asked;
   const band = chooseBand(request, facts, caller, model);
+  if (chosen.model === null) {
+    const failure = modelUnavailable(facts.model, chosen.retryAfterMs);
+    return reject(tools, response, failure, { ...tenant, model: asked.workload, band });
+  }
   await runExchange(tools, {
     request,
     response,
     requestId,
+    readMs,
     path: request.url ?? '/',
     model,
     admit: toAdmitRequest(request, facts, caller, model, band),
     body: toEngineBody(facts, { model: model === asked ? null : model.workload }),
     stream: facts.stream,
-    stripUsage: facts.stream && !facts.wantsUsage,
+    stripUsage: facts.addUsage,
   });
 }
 
-/** The model itself when it is ready or becomes so in time, else its fallback, else null. */
+type Chosen =
+  | { readonly model: ServedModel }
+  | { readonly model: null; readonly retryAfterMs: number | null };
+
+/** The model itself when it is ready or becomes so in time, else its fallback, else none. */
 async function chooseReady(
   tools: HandlerTools,
   response: ServerResponse,
   model: ServedModel,
-): Promise<ServedModel | null> {
+): Promise<Chosen> {
   const { directory, clock, limits } = tools;
-  if (isReady(directory, model)) return model;
+  if (isReady(directory, model)) return { model };
   const fallback = directory.models().find((entry) => entry.workload === model.fallback);
-  if (fallback !== undefined && isReady(directory, fallback)) return fallback;
+  if (fallback !== undefined && isReady(directory, fallback)) return { model: fallback };
   const wait = new AbortController();
   const stop = (): void => wait.abort();
   const cancel = clock.timer(limits.holdMs, stop);
   response.once('close', stop);
   try {
     await directory.request(model.workload, { signal: wait.signal });
-    return model;
+    return { model };
   } catch (error) {
-    if (AimError.is(error, 'ERR_MODEL_UNAVAILABLE')) return null;
+    if (AimError.is(error, 'ERR_MODEL_UNAVAILABLE'))
+      return { model: null, retryAfterMs: error.retryAfterMs ?? null };
+    if (wait.signal.aborted) return { model: null, retryAfterMs: null };
     throw error;
   } finally {
     cancel();
@@ -205,7 +238,7 @@ function chooseBand(
   const header = request.headers['x-aim-band'];
   const wish =
     BANDS.find((band) => band === header) ??
-    (facts.serviceTier === null ? undefined : TIERS[facts.serviceTier]);
+    (facts.serviceTier === null ? undefined : TIERS.get(facts.serviceTier));
   if (wish === undefined && caller.ownBand) return model.band;
   return lowerToAllowed(wish ?? model.band, caller.bands).band;
 }

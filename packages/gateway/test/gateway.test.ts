@@ -7,6 +7,7 @@ import { aTenant } from '@aim-gpu/core/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type FakeEngine, startFakeEngine } from './support/fake-engine.js';
 import { aServedModel, type Bench, startBench } from './support/gateway-bench.js';
+import { until } from './support/until.js';
 
 const messages = [{ role: 'user' as const, content: 'hello there' }];
 const MODELS = [
@@ -27,14 +28,6 @@ afterEach(async () => {
   await bench.close();
   await Promise.all([engine.close(), other.close()]);
 });
-
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 5000;
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error('the condition did not come true in 5 s');
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
 
 async function inFlight(): Promise<number> {
   const queues = (await (await fetch(`${bench.adminUrl}/v1/queues`)).json()) as {

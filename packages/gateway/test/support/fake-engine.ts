@@ -13,7 +13,15 @@ export interface Seen {
 }
 
 /** How the engine answers. */
-export type Behaviour = 'normal' | 'full' | 'reset' | 'break' | 'silent' | 'error';
+export type Behaviour =
+  | 'normal'
+  | 'full'
+  | 'reset'
+  | 'break'
+  | 'silent'
+  | 'pause'
+  | 'cut'
+  | 'error';
 
 /** A running fake engine. */
 export interface FakeEngine {
@@ -22,6 +30,8 @@ export interface FakeEngine {
   /** Requests whose connection the gateway dropped. */
   readonly aborted: () => number;
   behave(behaviour: Behaviour): void;
+  /** Ends the streams that `pause` left open. */
+  finish(): void;
   close(): Promise<void>;
 }
 
@@ -29,6 +39,7 @@ export interface FakeEngine {
 export async function startFakeEngine(): Promise<FakeEngine> {
   const seen: Seen[] = [];
   let behaviour: Behaviour = 'normal';
+  const paused: ServerResponse[] = [];
   let aborted = 0;
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
@@ -39,6 +50,7 @@ export async function startFakeEngine(): Promise<FakeEngine> {
       response.on('close', () => {
         if (!response.writableFinished) aborted += 1;
       });
+      if (behaviour === 'pause') paused.push(response);
       answer(response, body, behaviour);
     });
   });
@@ -53,6 +65,9 @@ export async function startFakeEngine(): Promise<FakeEngine> {
     aborted: () => aborted,
     behave: (next) => {
       behaviour = next;
+    },
+    finish: () => {
+      for (const response of paused.splice(0)) response.end('data: [DONE]\n\n');
     },
     close: () => closeServer(server),
   };
@@ -82,6 +97,12 @@ function answer(
     response.destroy();
     return;
   }
+  if (behaviour === 'cut') {
+    response.writeHead(200, { 'content-type': 'application/json', 'content-length': '100' });
+    response.write('{"id":');
+    setImmediate(() => response.destroy());
+    return;
+  }
   if (body['stream'] !== true) {
     response.writeHead(200, { 'content-type': 'application/json', server: 'uvicorn' });
     const message = { role: 'assistant', content: 'one two three' };
@@ -108,6 +129,7 @@ function answer(
   send(chunk({ role: 'assistant', content: '' }));
   if (behaviour === 'silent') return;
   send(chunk({ content: 'one ' }));
+  if (behaviour === 'pause') return;
   if (behaviour === 'break') {
     setImmediate(() => response.destroy());
     return;
