@@ -68,6 +68,19 @@ const STATUS: Readonly<Record<ErrorKind, { http: number; exit: number; retryable
   internal: { http: 500, exit: 70, retryable: false },
 };
 
+/** Every error kind, in the order of the exit codes. */
+export const ERROR_KINDS: readonly ErrorKind[] = [
+  'invalid',
+  'denied',
+  'missing',
+  'conflict',
+  'refused',
+  'exhausted',
+  'unavailable',
+  'timeout',
+  'internal',
+];
+
 /**
  * The error every package throws for what it did not expect. Check with {@link AimError.is}, never with
  * `instanceof`: two copies of this package in one process must still understand each other.

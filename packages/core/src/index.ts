@@ -9,6 +9,7 @@ export type { Demand, KvDemand, MemoryDemand, StepDemand } from './demand.js';
 export {
   AimError,
   type AimErrorOptions,
+  ERROR_KINDS,
   type ErrorDocument,
   type ErrorKind,
   exitCodeOf,

@@ -1,10 +1,20 @@
 /**
- * The engine's end of a shared device: the SharedDevice port over a unix socket. The connection is the tenancy: when
- * this process is gone the device knows.
+ * A shared device served by another process, over a unix socket. Reports and the others' activity travel on their
+ * own: an engine's loop calls `report` and `coTenants` at every step and never waits for the socket.
  */
 import { connect, type Socket } from 'node:net';
+import type { CallOptions } from '../abort.js';
 import type { Clock } from '../clock.js';
 import { AimError, fromErrorDocument } from '../errors.js';
+import { createLineReader } from '../internal/json-lines.js';
+import {
+  type DeviceMessage,
+  MAX_LINE_BYTES,
+  PUSH_INTERVAL_MS,
+  parseDeviceMessage,
+  toLine,
+} from '../internal/shared-device-protocol.js';
+import { assertSocketPath } from '../internal/unix-socket.js';
 import { createLease } from '../lease.js';
 import type {
   CoTenantActivity,
@@ -13,113 +23,159 @@ import type {
   DeviceTenant,
   SharedDevice,
 } from '../shared-device.js';
-import { onMessages, type ServerMessage, send } from './shared-device-protocol.js';
 
-/** Options of {@link createSharedDeviceClient}. */
+/** What {@link createSharedDeviceClient} needs. */
 export interface SharedDeviceClientOptions {
-  /** Where {@link serveSharedDevice} listens. */
   readonly socketPath: string;
+  /** Paces the reports. */
   readonly clock: Clock;
 }
 
 /** Time within which the device must answer; it only looks at its own books. */
 const ANSWER_MS = 10_000;
-const RELEASE_MS = 1000;
+/** How long a release waits for the device to say that the memory is free. */
+const RELEASE_MS = 2000;
+/** A device that does not read gets no further reports until it does. */
+const MAX_UNREAD_BYTES = 64 * 1024;
+
 const NOBODY: CoTenantActivity = { samePartition: [], otherPartitions: [] };
 
 /**
- * Makes a client. `attach` throws as the port says, and `ERR_DEVICE_UNREACHABLE` (unavailable) when nobody serves the
- * socket or the answer does not come.
+ * Makes the client's end of a shared device; nothing is connected until `attach`. Besides what the device answers,
+ * `attach` throws `ERR_DEVICE_UNREACHABLE` (unavailable) when nobody serves the socket or no answer comes, and
+ * `ERR_PROTOCOL` and `ERR_SOCKET_PATH` (invalid). A tenant whose device has gone goes on as if it had no neighbours.
  */
 export function createSharedDeviceClient(options: SharedDeviceClientOptions): SharedDevice {
+  const { socketPath, clock } = options;
   return {
-    attach: async (tenant, { signal } = {}) => {
-      signal?.throwIfAborted();
-      const socket = connect(options.socketPath);
-      const onAbort = (): void => void socket.destroy(signal?.reason);
-      signal?.addEventListener('abort', onAbort, { once: true });
-      try {
-        return await openTenancy(socket, tenant, options);
-      } catch (error) {
-        socket.destroy();
-        throw signal?.aborted ? signal.reason : error;
-      } finally {
-        signal?.removeEventListener('abort', onAbort);
-      }
+    attach: async (tenant: DeviceTenant, call?: CallOptions): Promise<DeviceTenancy> => {
+      assertSocketPath(socketPath);
+      call?.signal?.throwIfAborted();
+      const socket = connect(socketPath);
+      let coTenants = NOBODY;
+      const memory = await toAttached(socket, { tenant, socketPath, clock, call }, (activity) => {
+        coTenants = activity;
+      });
+      const reports = createReports(socket, clock);
+      return {
+        ...createLease(async () => {
+          reports.stop();
+          await askToRelease(socket, clock);
+        }),
+        memory,
+        report: reports.report,
+        coTenants: () => (socket.destroyed ? NOBODY : coTenants),
+      };
     },
   };
 }
 
-function openTenancy(
+/** Asks to attach and waits for the answer; afterwards hands on what the device says of the others. */
+function toAttached(
   socket: Socket,
-  tenant: DeviceTenant,
-  { clock, socketPath }: SharedDeviceClientOptions,
-): Promise<DeviceTenancy> {
+  request: {
+    readonly tenant: DeviceTenant;
+    readonly socketPath: string;
+    readonly clock: Clock;
+    readonly call: CallOptions | undefined;
+  },
+  onActivity: (activity: CoTenantActivity) => void,
+): Promise<DeviceMemory> {
+  const { socketPath } = request;
+  const signal = request.call?.signal;
   return new Promise((resolve, reject) => {
-    let activity = NOBODY;
-    let onReleased: () => void = () => undefined;
-    const fail = (cause?: unknown): void => reject(unreachable(socketPath, cause));
-    const cancel = clock.timer(ANSWER_MS, () => fail(new Error('the device did not answer')));
-    socket.once('error', fail);
-    socket.once('close', () => {
+    const reader = createLineReader(MAX_LINE_BYTES);
+    const stopWaiting = (): void => {
       cancel();
-      fail(new Error('the device closed the connection'));
-      onReleased();
-    });
-    onMessages<ServerMessage>(socket, (message) => {
-      switch (message.type) {
-        case 'attached':
-          cancel();
-          // From here on a lost device must not end the engine: it goes on as if it had no neighbours.
-          socket.on('error', () => undefined);
-          resolve(toTenancy(message.memory));
-          break;
-        case 'refused':
-          cancel();
-          reject(fromErrorDocument(message.error));
-          break;
-        case 'activity':
-          activity = message.activity;
-          break;
-        case 'released':
-          onReleased();
-          break;
+      signal?.removeEventListener('abort', onAbort);
+    };
+    const fail = (error: unknown): void => {
+      stopWaiting();
+      socket.destroy();
+      reject(error);
+    };
+    const onAbort = (): void => fail(signal?.reason);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const cancel = request.clock.timer(ANSWER_MS, () =>
+      fail(unreachable(socketPath, 'no answer came')),
+    );
+
+    const hear = (message: DeviceMessage): void => {
+      if (message.type === 'activity') onActivity(message.activity);
+      else if (message.type === 'refused') fail(fromErrorDocument(message.error));
+      else if (message.type === 'released') socket.destroy();
+      else {
+        stopWaiting();
+        resolve(message.memory);
+      }
+    };
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        for (const value of reader.push(chunk)) hear(parseDeviceMessage(value));
+      } catch (error) {
+        fail(error);
       }
     });
-    send(socket, { type: 'attach', tenant });
-
-    const toTenancy = (memory: DeviceMemory): DeviceTenancy => {
-      const lease = createLease(
-        () =>
-          new Promise<void>((done) => {
-            const finish = (): void => {
-              stopWaiting();
-              socket.destroy();
-              done();
-            };
-            const stopWaiting = clock.timer(RELEASE_MS, finish);
-            onReleased = finish;
-            if (socket.destroyed) finish();
-            else send(socket, { type: 'release' });
-          }),
-      );
-      return {
-        ...lease,
-        memory,
-        report: (busy) => send(socket, { type: 'report', busy }),
-        coTenants: () => (socket.destroyed ? NOBODY : activity),
-      };
-    };
+    // Both stay for the tenancy's life: a device that is lost later must not end the engine.
+    socket.on('error', (cause) => fail(unreachable(socketPath, cause.message, cause)));
+    socket.on('close', () => fail(unreachable(socketPath, 'the connection was closed')));
+    socket.write(toLine({ type: 'attach', tenant: request.tenant }));
   });
 }
 
-function unreachable(socketPath: string, cause: unknown): AimError {
-  const reason = cause instanceof Error ? cause.message : 'unknown reason';
+function unreachable(socketPath: string, reason: string, cause?: unknown): AimError {
   return new AimError({
     code: 'ERR_DEVICE_UNREACHABLE',
     kind: 'unavailable',
     message: `the shared device on ${socketPath} cannot be reached: ${reason}`,
+    details: { socketPath },
     hint: 'is the agent that serves it still running?',
-    cause,
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+/** Sends the newest report at most once an interval; one in between replaces the one before. */
+function createReports(
+  socket: Socket,
+  clock: Clock,
+): { readonly report: (busy: number) => void; readonly stop: () => void } {
+  let stopped = false;
+  let waiting: number | null = null;
+  let cancel: (() => void) | null = null;
+  const send = (busy: number): void => {
+    if (socket.writable && socket.writableLength <= MAX_UNREAD_BYTES) {
+      socket.write(toLine({ type: 'report', busy }));
+    }
+    cancel = clock.timer(PUSH_INTERVAL_MS, () => {
+      cancel = null;
+      const next = waiting;
+      waiting = null;
+      if (next !== null) send(next);
+    });
+  };
+  return {
+    report: (busy) => {
+      if (stopped) return;
+      const share = busy > 0 ? Math.min(1, busy) : 0;
+      if (cancel === null) send(share);
+      else waiting = share;
+    },
+    stop: () => {
+      stopped = true;
+      cancel?.();
+    },
+  };
+}
+
+/** Resolves when the device has closed the connection, which it does once the memory is free, or is not heard of. */
+function askToRelease(socket: Socket, clock: Clock): Promise<void> {
+  if (socket.destroyed) return Promise.resolve();
+  return new Promise((resolve) => {
+    const cancel = clock.timer(RELEASE_MS, () => void socket.destroy());
+    socket.once('close', () => {
+      cancel();
+      resolve();
+    });
+    socket.write(toLine({ type: 'release' }));
   });
 }

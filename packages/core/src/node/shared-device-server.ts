@@ -1,149 +1,194 @@
 /**
- * The device's end of a shared device: serves any SharedDevice on a unix socket that only its owner may open. A dropped
- * connection releases its tenancy.
+ * Serves a shared device to other processes over a unix socket: one connection is one tenancy, and whatever ends the
+ * connection (a release, an exit, kill -9) ends the tenancy. Tenants hear of each other's activity without asking.
+ * Owns no device; which memory is free and who is busy is the device's answer.
  */
-import { chmodSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { type Clock, systemClock } from '../clock.js';
-import { AimError, toAimError, toErrorDocument } from '../errors.js';
+import { type AimError, toAimError, toErrorDocument } from '../errors.js';
+import { createLineReader, protocolError } from '../internal/json-lines.js';
+import {
+  type DeviceMessage,
+  MAX_LINE_BYTES,
+  PUSH_INTERVAL_MS,
+  parseTenantMessage,
+  toLine,
+} from '../internal/shared-device-protocol.js';
+import { listenOnSocket } from '../internal/unix-socket.js';
 import { createLease, type Lease } from '../lease.js';
 import type { DeviceTenancy, DeviceTenant, SharedDevice } from '../shared-device.js';
 import { type Logger, silentLogger } from '../telemetry.js';
-import { type ClientMessage, onMessages, send } from './shared-device-protocol.js';
 
-/** Options of {@link serveSharedDevice}. */
+/** What {@link serveSharedDevice} needs. */
 export interface ServeSharedDeviceOptions {
   readonly device: SharedDevice;
+  /** At most 107 bytes on Linux. A socket file that nobody answers any more is replaced. */
   readonly socketPath: string;
   readonly logger?: Logger;
+  /** Paces the pushes of activity; the host's clock by default. */
   readonly clock?: Clock;
 }
 
-/** How often a tenant is told what the others do. */
-const ACTIVITY_MS = 100;
+/** How soon after a tenant's report the others hear of it; many reports become one push. */
+const REPORT_DELAY_MS = 10;
+/** A tenant that does not read gets no further pushes until it does. */
+const MAX_UNREAD_BYTES = 64 * 1024;
 
 /**
- * Serves a device until the lease is released, which also ends every tenancy. A socket left by a dead server is
- * replaced; one that is answered throws `ERR_DEVICE_SERVED` (conflict).
+ * Serves a device until the lease is released, which ends every tenancy. Throws `ERR_SOCKET_PATH` (invalid),
+ * `ERR_DEVICE_SERVED` (conflict) and `ERR_STATE_IO` (unavailable, or denied without the rights).
  */
 export async function serveSharedDevice(options: ServeSharedDeviceOptions): Promise<Lease> {
-  const { socketPath } = options;
-  if (await isAnswered(socketPath)) {
-    throw new AimError({
-      code: 'ERR_DEVICE_SERVED',
-      kind: 'conflict',
-      message: `another process serves a device on ${socketPath}`,
-      hint: 'stop it, or use another state directory',
-    });
-  }
-  await rm(socketPath, { force: true });
+  const { device, socketPath } = options;
+  const logger = options.logger ?? silentLogger;
+  const clock = options.clock ?? systemClock;
   const connections = new Set<Connection>();
-  const server = createServer((socket) => {
-    const connection = new Connection(socket, options, () => connections.delete(connection));
+  let cancelPush: (() => void) | undefined;
+  let pushDueMs = Number.POSITIVE_INFINITY;
+
+  const pushWithin = (ms: number): void => {
+    const dueMs = clock.monoMs() + ms;
+    if (connections.size === 0 || pushDueMs <= dueMs) return;
+    cancelPush?.();
+    pushDueMs = dueMs;
+    cancelPush = clock.timer(ms, () => {
+      pushDueMs = Number.POSITIVE_INFINITY;
+      for (const connection of connections) connection.push();
+      pushWithin(PUSH_INTERVAL_MS);
+    });
+  };
+
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    const connection = openConnection({
+      socket,
+      device,
+      logger,
+      onActivity: () => pushWithin(REPORT_DELAY_MS),
+    });
     connections.add(connection);
+    pushWithin(PUSH_INTERVAL_MS);
+    void connection.ended.then(() => {
+      connections.delete(connection);
+      if (connections.size > 0) return;
+      cancelPush?.();
+      pushDueMs = Number.POSITIVE_INFINITY;
+    });
   });
-  await listen(server, socketPath);
+  await listenOnSocket(server, socketPath);
+  server.on('error', (error) => logger.error('device-socket-failed', { message: error.message }));
+
   return createLease(async () => {
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    await Promise.all([...connections].map((connection) => connection.end()));
+    for (const connection of connections) connection.close();
+    await Promise.all([...connections].map((connection) => connection.ended));
     await closed;
-    await rm(socketPath, { force: true });
   });
 }
 
-/** One engine's connection. */
-class Connection {
-  private readonly socket: Socket;
-  private readonly options: ServeSharedDeviceOptions;
-  private tenancy: Promise<DeviceTenancy> | null = null;
-  private stopTelling: () => void = () => undefined;
+/** One tenant's connection. */
+interface Connection {
+  /** Tells the tenant of the others' activity, when that has changed. */
+  push(): void;
+  close(): void;
+  /** Resolves when its tenancy is released and its socket is closed. Never rejects. */
+  readonly ended: Promise<void>;
+}
 
-  constructor(socket: Socket, options: ServeSharedDeviceOptions, onClosed: () => void) {
-    this.socket = socket;
-    this.options = options;
-    socket.on('error', (error) =>
-      this.logger().warn('device-connection-error', { message: error.message }),
-    );
-    socket.once('close', () => {
-      onClosed();
-      void this.release();
-    });
-    onMessages<ClientMessage>(socket, (message) => this.receive(message));
-  }
+function openConnection(options: {
+  readonly socket: Socket;
+  readonly device: SharedDevice;
+  readonly logger: Logger;
+  readonly onActivity: () => void;
+}): Connection {
+  const { socket, device, logger, onActivity } = options;
+  const reader = createLineReader(MAX_LINE_BYTES);
+  const gone = new AbortController();
+  let attaching: Promise<DeviceTenancy | null> | undefined;
+  let tenancy: DeviceTenancy | null = null;
+  let pushed = '';
 
-  async end(): Promise<void> {
-    await this.release();
-    this.socket.destroy();
-  }
-
-  private logger(): Logger {
-    return this.options.logger ?? silentLogger;
-  }
-
-  private receive(message: ClientMessage): void {
-    switch (message.type) {
-      case 'attach':
-        if (this.tenancy === null) void this.attach(message.tenant);
-        break;
-      case 'report':
-        void this.tenancy?.then(
-          (tenancy) => tenancy.report(Math.min(1, Math.max(0, Number(message.busy) || 0))),
-          () => undefined,
-        );
-        break;
-      case 'release':
-        void this.release().then(() => send(this.socket, { type: 'released' }));
-        break;
-    }
-  }
-
-  private async attach(tenant: DeviceTenant): Promise<void> {
-    this.tenancy = this.options.device.attach(tenant);
+  const say = (message: DeviceMessage): void => {
+    if (socket.writable) socket.write(toLine(message));
+  };
+  const refuse = (error: AimError): void => {
+    say({ type: 'refused', error: toErrorDocument(error) });
+    gone.abort();
+    socket.destroySoon();
+  };
+  const attach = async (tenant: DeviceTenant): Promise<DeviceTenancy | null> => {
     try {
-      const tenancy = await this.tenancy;
-      // The engine may have gone while the device was looking.
-      if (this.socket.destroyed) await tenancy.release();
-      send(this.socket, { type: 'attached', memory: tenancy.memory });
-      this.tell(tenancy);
+      const opened = await device.attach(tenant, { signal: gone.signal });
+      tenancy = opened;
+      say({ type: 'attached', memory: opened.memory });
+      push();
+      onActivity();
+      return opened;
     } catch (error) {
-      send(this.socket, { type: 'refused', error: toErrorDocument(toAimError(error)) });
+      refuse(toAimError(error));
+      return null;
     }
-  }
-
-  private tell(tenancy: DeviceTenancy): void {
-    if (this.socket.destroyed) return;
-    send(this.socket, { type: 'activity', activity: tenancy.coTenants() });
-    const clock = this.options.clock ?? systemClock;
-    this.stopTelling = clock.timer(ACTIVITY_MS, () => this.tell(tenancy));
-  }
-
-  private async release(): Promise<void> {
-    this.stopTelling();
-    const tenancy = await this.tenancy?.catch(() => null);
-    this.stopTelling();
-    await tenancy?.release();
-  }
-}
-
-function listen(server: Server, socketPath: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(socketPath, () => {
-      server.off('error', reject);
-      chmodSync(socketPath, 0o600);
-      resolve();
-    });
+  };
+  const push = (): void => {
+    if (tenancy === null || socket.writableLength > MAX_UNREAD_BYTES) return;
+    const activity = tenancy.coTenants();
+    const text = JSON.stringify(activity);
+    if (text === pushed) return;
+    pushed = text;
+    say({ type: 'activity', activity });
+  };
+  const hear = (value: unknown): void => {
+    const message = parseTenantMessage(value);
+    if (message.type === 'release') {
+      void releaseOnce().then(() => {
+        say({ type: 'released' });
+        socket.destroySoon();
+      });
+      return;
+    }
+    if (message.type === 'attach') {
+      if (attaching !== undefined) throw protocolError('a connection attaches once');
+      attaching = attach(message.tenant);
+      return;
+    }
+    if (tenancy === null) throw protocolError('a tenant reports after it is attached');
+    tenancy.report(message.busy);
+    onActivity();
+  };
+  const hearAll = (chunk: Buffer): void => {
+    if (gone.signal.aborted) return;
+    try {
+      for (const value of reader.push(chunk)) hear(value);
+    } catch (error) {
+      logger.warn('device-tenant-refused', { message: toAimError(error).message });
+      refuse(toAimError(error));
+    }
+  };
+  let released: Promise<void> | undefined;
+  const releaseOnce = (): Promise<void> => {
+    released ??= release();
+    return released;
+  };
+  const release = async (): Promise<void> => {
+    gone.abort();
+    const opened = await attaching;
+    tenancy = null;
+    try {
+      await opened?.release();
+      onActivity();
+    } catch (error) {
+      logger.error('device-tenant-stuck', { message: toAimError(error).message });
+    }
+  };
+  const ended = new Promise<void>((resolve) => {
+    socket.on('end', () => void releaseOnce().then(() => socket.end()));
+    socket.on('close', () => void releaseOnce().then(resolve));
   });
-}
+  socket.on('data', hearAll);
+  socket.on('error', (error) => logger.debug('device-tenant-lost', { message: error.message }));
 
-function isAnswered(socketPath: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(socketPath);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
+  return {
+    push,
+    close: () => void socket.destroy(),
+    ended,
+  };
 }
