@@ -7,7 +7,7 @@ import type { Demand } from './demand.js';
 import type { CardId, InstanceId, NodeName, WorkloadName } from './ids.js';
 import type { Share } from './plan.js';
 import type { Bytes, EpochMs } from './units.js';
-import type { Band, Workload } from './workload.js';
+import type { Band, Slo, Workload } from './workload.js';
 
 /** Whether a limit holds against a hostile process, holds for a well-behaved one, or cannot be had on this host. */
 export type IsolationStrength = 'hard' | 'cooperative' | 'unavailable';
@@ -140,6 +140,8 @@ export interface ServedModel {
   readonly band: Band;
   readonly fallback: WorkloadName | null;
   readonly maxModelLen: number;
+  /** Targets its requests are judged by; its band's when left out or all null. */
+  readonly slo?: Slo;
 }
 
 /** Which endpoints serve a model now. The agent fills it, the gateway reads it. */

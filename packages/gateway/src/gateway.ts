@@ -56,7 +56,11 @@ export interface Gateway {
   close(): Promise<void>;
 }
 
-const LIMITS: RequestLimits = { maxBodyBytes: 20 * 1024 * 1024, holdMs: 10_000 };
+const LIMITS: RequestLimits = {
+  maxBodyBytes: 20 * 1024 * 1024,
+  holdMs: 10_000,
+  maxHeldBytes: 256 * 1024 * 1024,
+};
 const DRAIN_MS = 30_000;
 const LOOPBACK = /^(?:127\.\d+\.\d+\.\d+|::1|localhost)$/;
 
@@ -123,6 +127,7 @@ class HttpGateway implements Gateway {
       startedSeconds: Math.floor(this.options.clock.epochMs() / 1000),
       isDraining: () => this.draining !== null,
       limits: { ...LIMITS, ...this.options.limits },
+      held: { bytes: 0 },
     };
     const server = createServer(
       { noDelay: true, maxHeaderSize: 32 * 1024, requireHostHeader: true },

@@ -1,8 +1,8 @@
 /**
  * Keeps qos informed: models and endpoints from the directory, and what qos does as metrics. Owns the translation only.
  */
-import type { Endpoint, EndpointDirectory, MetricSink } from '@aim-gpu/core';
-import type { AdmitRequest, Qos, QosObserver } from '@aim-gpu/qos';
+import type { Endpoint, EndpointDirectory, MetricSink, ServedModel } from '@aim-gpu/core';
+import type { AdmitRequest, LatencyTargets, Qos, QosObserver } from '@aim-gpu/qos';
 
 /** Tells qos of every model and endpoint now and on each change, until the returned function is called. */
 export function feedDirectory(qos: Qos, directory: EndpointDirectory): () => void {
@@ -12,13 +12,21 @@ export function feedDirectory(qos: Qos, directory: EndpointDirectory): () => voi
     const names = new Set<string>(models.map((model) => model.workload));
     for (const name of known) if (!names.has(name)) qos.removeModel(name);
     known = names;
-    for (const { workload, band } of models) {
-      qos.setModel({ name: workload, band });
+    for (const model of models) {
+      const { workload, band } = model;
+      qos.setModel({ name: workload, band, targets: targetsOf(model) });
       qos.setEndpoints(workload, directory.endpoints(workload).map(toQosEndpoint));
     }
   };
   refresh();
   return directory.subscribe(refresh);
+}
+
+/** A model's own targets; null when it has none, then its band's hold. */
+function targetsOf({ slo }: ServedModel): LatencyTargets | null {
+  if (slo === undefined) return null;
+  const hasNone = slo.ttftMs === null && slo.tpotMs === null && slo.e2eMs === null;
+  return hasNone ? null : slo;
 }
 
 function toQosEndpoint(endpoint: Endpoint): Parameters<Qos['setEndpoints']>[1][number] {

@@ -36,6 +36,8 @@ export interface HandlerTools extends ExchangeTools {
   readonly startedSeconds: number;
   readonly isDraining: () => boolean;
   readonly limits: RequestLimits;
+  /** Requests that wait for a model to become ready, all together. */
+  readonly held: { bytes: number };
 }
 
 /** Bounds of one request. */
@@ -43,6 +45,8 @@ export interface RequestLimits {
   readonly maxBodyBytes: number;
   /** Longest wait for a model that has no ready instance now. */
   readonly holdMs: number;
+  /** Most bytes of bodies that wait so, all together; beyond it models that are not ready are refused at once. */
+  readonly maxHeldBytes: number;
 }
 
 const TIERS: ReadonlyMap<string, Band> = new Map([
@@ -171,7 +175,7 @@ async function generate(
   if ('status' in facts) return reject(tools, response, facts, tenant);
   const asked = findModel(tools.directory, facts.model);
   if (asked === null) return reject(tools, response, modelNotFound(facts.model), tenant);
-  const chosen = await chooseReady(tools, response, asked);
+  const chosen = await chooseReady(tools, response, { model: asked, bytes: read.body.length });
   const model = chosen.model ?? asked;
   const band = chooseBand(request, facts, caller, model);
   if (chosen.model === null) {
@@ -200,12 +204,14 @@ type Chosen =
 async function chooseReady(
   tools: HandlerTools,
   response: ServerResponse,
-  model: ServedModel,
+  { model, bytes }: { readonly model: ServedModel; readonly bytes: number },
 ): Promise<Chosen> {
-  const { directory, clock, limits } = tools;
+  const { directory, clock, limits, held } = tools;
   if (isReady(directory, model)) return { model };
   const fallback = directory.models().find((entry) => entry.workload === model.fallback);
   if (fallback !== undefined && isReady(directory, fallback)) return { model: fallback };
+  if (held.bytes + bytes > limits.maxHeldBytes) return { model: null, retryAfterMs: null };
+  held.bytes += bytes;
   const wait = new AbortController();
   const stop = (): void => wait.abort();
   const cancel = clock.timer(limits.holdMs, stop);
@@ -219,6 +225,7 @@ async function chooseReady(
     if (wait.signal.aborted) return { model: null, retryAfterMs: null };
     throw error;
   } finally {
+    held.bytes -= bytes;
     cancel();
     response.off('close', stop);
   }

@@ -29,7 +29,11 @@ import type { FakeEngine } from './fake-engine.js';
 
 /** A directory under a test's control. */
 export interface TestDirectory extends EndpointDirectory {
-  set(model: string, engines: readonly FakeEngine[], state?: Endpoint['state']): void;
+  set(
+    model: string,
+    engines: readonly Pick<FakeEngine, 'address'>[],
+    state?: Endpoint['state'],
+  ): void;
 }
 
 /** Makes a directory of models; none of them has an endpoint. */
