@@ -67,16 +67,18 @@ export function ratio(value: number): Ratio {
 export function formatBytes(value: number): string {
   const sign = value < 0 ? '-' : '';
   const size = Math.abs(value);
-  if (size >= GIB) return `${sign}${(size / GIB).toFixed(1)} GiB`;
-  if (size >= MIB) return `${sign}${Math.round(size / MIB)} MiB`;
+  // Each unit ends where its rounded count would read as one of the next.
+  if (size >= GIB - MIB / 2) return `${sign}${(size / GIB).toFixed(1)} GiB`;
+  if (size >= MIB - KIB / 2) return `${sign}${Math.round(size / MIB)} MiB`;
   if (size >= KIB) return `${sign}${Math.round(size / KIB)} KiB`;
   return `${sign}${size} B`;
 }
 
 /** Writes a duration for people: `350 ms`, `4.2 s`, `2 min 20 s`. */
 export function formatMs(value: number): string {
-  if (value < 1000) return `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
-  if (value < 60_000) return `${(value / 1000).toFixed(1)} s`;
+  if (value < 9.95) return `${value.toFixed(1)} ms`;
+  if (value < 999.5) return `${Math.round(value)} ms`;
+  if (value < 59_950) return `${(value / 1000).toFixed(1)} s`;
   const seconds = Math.round(value / 1000);
   return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
