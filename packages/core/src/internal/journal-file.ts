@@ -28,7 +28,7 @@ function corruptError(path: string, line: number, offset: number): AimError {
 }
 
 /** Reads every whole record. Throws `ERR_STATE_CORRUPT` for a damaged one that is not a torn tail. */
-export function parseJournal<T>(content: Buffer, path: string): Scan<T> {
+function parseJournal<T>(content: Buffer, path: string): Scan<T> {
   const records: T[] = [];
   let offset = 0;
   while (offset < content.length) {
