@@ -260,6 +260,64 @@ describe('counting', () => {
   });
 });
 
+describe('memory', () => {
+  it('a client that does not read stops its engine', async () => {
+    engine.behave('flood');
+    const socket = connect(bench.gateway.address.port, '127.0.0.1');
+    const body = JSON.stringify({ model: 'chat', stream: true });
+    socket.pause();
+    socket.write(
+      `POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    );
+    await until(() => engine.flooded() > 0);
+    // Full means: nothing more went through for a while.
+    let before = -1;
+    await until(async () => {
+      const isStill = engine.flooded() === before;
+      before = engine.flooded();
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      return isStill;
+    });
+    expect(engine.flooded()).toBeLessThan(100_000_000);
+    socket.destroy();
+    await until(() => engine.aborted() === 1);
+    await until(async () => (await inFlight()) === 0);
+  });
+
+  it('a body that is too large is not read to its end, announced or not', async () => {
+    await bench.close();
+    bench = await startBench(MODELS, { limits: { maxBodyBytes: 1000 } });
+    bench.directory.set('chat', [engine]);
+    const chunks = new ReadableStream<Uint8Array>({
+      pull: (controller) => controller.enqueue(new Uint8Array(600).fill(0x20)),
+    });
+    const response = await fetch(`${bench.url}/v1/completions`, {
+      method: 'POST',
+      body: chunks,
+      duplex: 'half',
+    } as RequestInit);
+    expect(response.status).toBe(413);
+    expect(response.headers.get('connection')).toBe('close');
+    expect(engine.seen).toHaveLength(0);
+  });
+
+  it('requests that wait for a model hold a bounded amount of it', async () => {
+    await bench.close();
+    bench = await startBench(MODELS, { limits: { maxHeldBytes: 150, holdMs: 4000 } });
+    const body = { model: 'small', prompt: 'x'.repeat(60) };
+    const first = post(body, '/v1/completions');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect((await post(body, '/v1/completions')).status).toBe(503);
+    bench.directory.set('small', [engine]);
+    expect((await first).status).toBe(200);
+    bench.directory.set('small', []);
+    const again = post(body, '/v1/completions');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    bench.directory.set('small', [engine]);
+    expect((await again).status).toBe(200);
+  });
+});
+
 describe('draining', () => {
   it('waits for a stream to end and lets its last byte out', async () => {
     engine.behave('pause');

@@ -12,6 +12,8 @@ export interface FitCommandOptions extends SizingFlags {
   readonly concurrency?: number;
 }
 
+/** The product when none is named, as CONTRACT §5 has it. */
+const DEFAULT_PRODUCT = 'MI300X';
 /** Exit code when no layout holds the model (CONTRACT §5). */
 const EXIT_NOTHING_FITS = 6;
 
@@ -23,11 +25,12 @@ export async function fit(
 ): Promise<number> {
   const library = createModelLibrary();
   const config = await library.load(toModelSource(context, model));
-  const gpu = chooseGpu({ ...options, gpu: options.gpu ?? 'MI300X' });
-  const sizeOptions = await toSizeOptions(context, options, library);
+  const flags = { ...options, gpu: options.gpu ?? DEFAULT_PRODUCT };
+  const gpu = chooseGpu(flags);
+  const sizeOptions = await toSizeOptions(context, flags, library);
   const fitted = fitProduct(config, {
     ...sizeOptions,
-    product: gpu?.product.name ?? 'MI300X',
+    product: gpu?.product.name ?? DEFAULT_PRODUCT,
     ...(options.layout === undefined || gpu === null ? {} : { layout: gpu.layout }),
     ...(options.concurrency === undefined ? {} : { concurrency: options.concurrency }),
   });

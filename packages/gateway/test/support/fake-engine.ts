@@ -21,6 +21,7 @@ export type Behaviour =
   | 'silent'
   | 'pause'
   | 'cut'
+  | 'flood'
   | 'error';
 
 /** A running fake engine. */
@@ -30,10 +31,14 @@ export interface FakeEngine {
   /** Requests whose connection the gateway dropped. */
   readonly aborted: () => number;
   behave(behaviour: Behaviour): void;
+  /** Bytes that `flood` could write so far. */
+  readonly flooded: () => number;
   /** Ends the streams that `pause` left open. */
   finish(): void;
   close(): Promise<void>;
 }
+
+const FLOOD_BYTES = 400_000_000;
 
 /** Starts one on a free port. */
 export async function startFakeEngine(): Promise<FakeEngine> {
@@ -41,6 +46,7 @@ export async function startFakeEngine(): Promise<FakeEngine> {
   let behaviour: Behaviour = 'normal';
   const paused: ServerResponse[] = [];
   let aborted = 0;
+  let flooded = 0;
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -50,6 +56,17 @@ export async function startFakeEngine(): Promise<FakeEngine> {
       response.on('close', () => {
         if (!response.writableFinished) aborted += 1;
       });
+      if (behaviour === 'flood') {
+        response.writeHead(200, { 'content-type': 'text/event-stream' });
+        const event = `data: {"choices":[{"delta":{"content":"${'x'.repeat(60_000)}"}}]}\n\n`;
+        const more = (): void => {
+          do flooded += event.length;
+          while (response.write(event) && flooded < FLOOD_BYTES);
+        };
+        response.on('drain', more);
+        more();
+        return;
+      }
       if (behaviour === 'pause') paused.push(response);
       answer(response, body, behaviour);
     });
@@ -66,6 +83,7 @@ export async function startFakeEngine(): Promise<FakeEngine> {
     behave: (next) => {
       behaviour = next;
     },
+    flooded: () => flooded,
     finish: () => {
       for (const response of paused.splice(0)) response.end('data: [DONE]\n\n');
     },

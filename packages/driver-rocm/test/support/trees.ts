@@ -1,0 +1,63 @@
+/**
+ * Trees in a temporary directory: from the captures under fixtures/, or put together by a test.
+ */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+const NODES = 'sys/class/kfd/kfd/topology/nodes';
+
+/** A tree of files. */
+export interface TestTree {
+  readonly root: string;
+  write(file: string, content: string | Uint8Array): void;
+  link(file: string, target: string): void;
+  remove(): void;
+}
+
+/** An empty tree. */
+export function createTree(): TestTree {
+  const root = mkdtempSync(path.join(tmpdir(), 'aim-gpu-rocm-'));
+  const at = (file: string): string => {
+    const full = path.join(root, file);
+    mkdirSync(path.dirname(full), { recursive: true });
+    return full;
+  };
+  return {
+    root,
+    write: (file, content) => writeFileSync(at(file), content),
+    link: (file, target) => symlinkSync(target, at(file)),
+    remove: () => rmSync(root, { recursive: true, force: true }),
+  };
+}
+
+/** Text of a capture. */
+export function capture(name: string): string {
+  return readFileSync(path.join(import.meta.dirname, '../fixtures', name), 'utf8');
+}
+
+/** The KFD topology of capture 09: 8 MI300X in CPX. */
+export function writeTopology(tree: TestTree): void {
+  const parts = capture('09-kfd-topology-mi300x-cpx-all-nodes.txt').split(/^### /m).slice(1);
+  for (const part of parts) {
+    const end = part.indexOf('\n');
+    tree.write(`sys/class/kfd/kfd/topology/${part.slice(0, end).trim()}`, part.slice(end + 1));
+  }
+}
+
+/** The memory bank of capture 21 on a node of the topology. */
+export function writeBank(tree: TestTree, node: number): void {
+  const [, ...lines] = capture('21-kfd-membanks-mi300x-cpx-nps1.txt').split('\n');
+  tree.write(`${NODES}/${node}/mem_banks/0/properties`, lines.join('\n'));
+}
+
+/** The partition files of capture 26, of card 0000:05:00.0. */
+export function writePartitionFiles(tree: TestTree): void {
+  const blocks = capture('26-sysfs-partition-files-mi300x-spx.txt')
+    .split(/^cat \//m)
+    .slice(1);
+  for (const block of blocks) {
+    const [file = '', ...lines] = block.split('\n');
+    tree.write(file.trim(), `${lines.join('\n').trim()}\n`);
+  }
+}
