@@ -6,14 +6,14 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { EndpointAddress } from '@aim-gpu/core';
 
 /** What the engine was asked. */
-export interface Seen {
+interface Seen {
   readonly path: string;
   readonly headers: IncomingMessage['headers'];
   readonly body: Record<string, unknown>;
 }
 
 /** How the engine answers. */
-export type Behaviour =
+type Behaviour =
   | 'normal'
   | 'full'
   | 'reset'
