@@ -204,7 +204,9 @@ describe('stop', () => {
     expect(pids.map(isAlive)).toEqual([true, true, true]);
     const exit = await running.stop({ graceMs: 100 });
     expect(exit).toMatchObject({ code: null, signal: 'SIGKILL' });
-    expect(pids.map(isAlive)).toEqual([false, false, false]);
+    // A killed child that left the group has given up its memory, and with it the mark it is found by, a moment before
+    // the kernel calls it a zombie.
+    await eventually('all three are gone', () => (pids.some(isAlive) ? null : true), 1000);
   });
 
   it('reports a crash only when the children of the engine are gone too', async () => {
