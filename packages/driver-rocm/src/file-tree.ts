@@ -6,7 +6,7 @@ import { open, opendir, readlink } from 'node:fs/promises';
 import path from 'node:path';
 
 /** Text of a file, or why there is none. `absent` covers a missing file and a missing directory. */
-export type FileText =
+type FileText =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'absent' }
   | { readonly kind: 'unreadable'; readonly reason: string };

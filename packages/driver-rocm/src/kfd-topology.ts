@@ -123,7 +123,7 @@ async function readMemory(
 }
 
 /** `name value` lines; a line of any other shape is skipped, a repeated name keeps its first value. */
-export function parseProperties(text: string): ReadonlyMap<string, string> {
+function parseProperties(text: string): ReadonlyMap<string, string> {
   const properties = new Map<string, string>();
   for (const line of text.split(/\r?\n/)) {
     const match = /^([a-z_0-9]+)\s+(\S+)\s*$/.exec(line);
