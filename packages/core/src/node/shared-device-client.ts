@@ -44,6 +44,7 @@ const NOBODY: CoTenantActivity = { samePartition: [], otherPartitions: [] };
  * Makes the client's end of a shared device; nothing is connected until `attach`. Besides what the device answers,
  * `attach` throws `ERR_DEVICE_UNREACHABLE` (unavailable) when nobody serves the socket or no answer comes, and
  * `ERR_PROTOCOL` and `ERR_SOCKET_PATH` (invalid). A tenant whose device has gone goes on as if it had no neighbours.
+ * A tenancy that is held does not keep its process alive.
  */
 export function createSharedDeviceClient(options: SharedDeviceClientOptions): SharedDevice {
   const { socketPath, clock } = options;
@@ -57,6 +58,8 @@ export function createSharedDeviceClient(options: SharedDeviceClientOptions): Sh
         coTenants = activity;
       });
       const reports = createReports(socket, clock);
+      // A tenancy ends with its process; holding one is no reason for a process to go on.
+      socket.unref();
       return {
         ...createLease(async () => {
           reports.stop();
@@ -170,6 +173,7 @@ function createReports(
 /** Resolves when the device has closed the connection, which it does once the memory is free, or is not heard of. */
 function askToRelease(socket: Socket, clock: Clock): Promise<void> {
   if (socket.destroyed) return Promise.resolve();
+  socket.ref();
   return new Promise((resolve) => {
     const cancel = clock.timer(RELEASE_MS, () => void socket.destroy());
     socket.once('close', () => {

@@ -1,9 +1,11 @@
+import { once } from 'node:events';
 import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import {
   bytes,
+  type Clock,
   cardId,
   type DeviceTenant,
   instanceId,
@@ -27,10 +29,10 @@ const tenant = (name: string, memoryBytes = 100): DeviceTenant => ({
   memoryBytes: bytes(memoryBytes),
 });
 
-async function served(device: SharedDevice = createFakeDevice()) {
+async function served(device: SharedDevice = createFakeDevice(), clock: Clock = systemClock) {
   const socketPath = join(temporaryDirectory(), 'device.sock');
   const logger = createRecordingLogger();
-  const lease = await serveSharedDevice({ device, socketPath, logger });
+  const lease = await serveSharedDevice({ device, socketPath, logger, clock });
   onTestFinished(() => lease.release());
   const client = createSharedDeviceClient({ socketPath, clock: systemClock });
   return { socketPath, lease, client, logger };
@@ -97,6 +99,28 @@ describe('a shared device over a socket', () => {
     await expect.poll(() => first.coTenants().samePartition, DEADLINE).toEqual([0.75]);
   });
 
+  it('is paced by its clock, and by nothing while nobody is attached', async () => {
+    const device = createFakeDevice();
+    const clock = createManualClock();
+    const { client } = await served(device, clock);
+    expect(clock.pending()).toBe(0);
+    const first = await client.attach(tenant('a'));
+    const second = await client.attach(tenant('b'));
+    // The first push after the attaches, after which only the interval's timer is armed.
+    await clock.advance(10);
+    await expect.poll(() => first.coTenants().samePartition, DEADLINE).toEqual([0]);
+    device.tenants.set(tenant('elsewhere'), 0.75);
+    await clock.advance(99);
+    // A whole exchange later nothing has come: the interval is not over.
+    await client.attach(tenant('c')).then((third) => third.release());
+    expect(first.coTenants().samePartition).toEqual([0]);
+    await clock.advance(1);
+    await expect.poll(() => first.coTenants().samePartition, DEADLINE).toEqual([0, 0.75]);
+    await second.release();
+    await first.release();
+    await expect.poll(() => clock.pending(), DEADLINE).toBe(0);
+  });
+
   it('sends reports at most once an interval, and the newest of them', async () => {
     const device = createFakeDevice();
     const { socketPath } = await served(device);
@@ -129,6 +153,16 @@ describe('a tenant that vanishes', () => {
     await other.kill();
     await expect.poll(() => device.released, DEADLINE).toEqual(['other-0']);
     await expect.poll(() => first.coTenants().samePartition, DEADLINE).toEqual([]);
+  });
+
+  it('is released when its process has nothing more to do', async () => {
+    const device = createFakeDevice();
+    const { socketPath } = await served(device);
+    const other = startProgram('leave-device', [socketPath]);
+    const ended = once(other.child, 'exit');
+    expect(await other.next()).toBe('attached');
+    expect(await ended).toEqual([0, null]);
+    await expect.poll(() => device.released, DEADLINE).toEqual(['other-0']);
   });
 
   it('while the device is still deciding leaves nothing behind', async () => {
