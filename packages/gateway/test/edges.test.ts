@@ -86,7 +86,64 @@ describe('a client that hangs up', () => {
   });
 });
 
+describe('a directory', () => {
+  it('that wakes a model for a client that has gone: no engine is asked', async () => {
+    await bench.close();
+    const directory = createDirectory(MODELS);
+    bench = await startBench(MODELS, {
+      directory: { ...directory, request: (workload) => directory.request(workload) },
+    });
+    const abort = new AbortController();
+    const waiting = post({ model: 'small', messages }, undefined, { signal: abort.signal });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    abort.abort();
+    await expect(waiting).rejects.toThrow();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    directory.set('small', [engine]);
+    await until(() => values('aim_gpu_requests_total', { code: '499' }).length === 1);
+    expect(engine.seen).toHaveLength(0);
+    expect(await inFlight()).toBe(0);
+  });
+
+  it('that says no in its own words when the time is up: 503', async () => {
+    await bench.close();
+    const directory = createDirectory(MODELS);
+    bench = await startBench(MODELS, {
+      limits: { holdMs: 20 },
+      directory: {
+        ...directory,
+        request: (_, { signal } = {}) =>
+          new Promise((_resolve, reject) => {
+            signal?.addEventListener('abort', () => reject(signal.reason));
+          }),
+      },
+    });
+    expect((await post({ model: 'small', messages })).status).toBe(503);
+  });
+
+  it('that fails: 500 without its words', async () => {
+    await bench.close();
+    const directory = createDirectory(MODELS);
+    bench = await startBench(MODELS, {
+      directory: { ...directory, request: () => Promise.reject(new Error('secret detail')) },
+    });
+    const response = await post({ model: 'small', messages });
+    expect(response.status).toBe(500);
+    expect(await response.text()).not.toContain('secret');
+  });
+});
+
 describe('an engine', () => {
+  it('that hangs up is left alone for a moment', async () => {
+    const other = await startFakeEngine();
+    engine.behave('reset');
+    bench.directory.set('chat', [engine, other]);
+    for (let request = 0; request < 4; request += 1)
+      expect((await post({ model: 'chat', messages })).status).toBe(200);
+    expect(engine.seen.length).toBeLessThanOrEqual(1);
+    await other.close();
+  });
+
   it('that breaks off a whole answer: the connection breaks too, so that nobody takes it for one', async () => {
     engine.behave('cut');
     const response = await post({ model: 'chat', messages });

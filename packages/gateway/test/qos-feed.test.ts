@@ -45,6 +45,8 @@ describe('feedDirectory', () => {
       ['chat', 1],
       ['small', 0],
     ]);
+    directory.set('chat', [engine], 'draining');
+    expect(qos.report()[0]?.endpoints[0]?.ready).toBe(false);
     models.pop();
     directory.set('chat', []);
     expect(qos.report().map(({ model, endpoints }) => [model, endpoints.length])).toEqual([
