@@ -224,6 +224,12 @@ const LARGE = `${HEAD}models:
 
 const REFUSED: readonly Scenario[] = [
   {
+    name: 'layout that the product does not have',
+    args: () => ['size', 'Qwen/Qwen3-8B', '--gpu', 'MI300X', '--layout', 'TPX/NPS1'],
+    code: 'ERR_LAYOUT_UNSUPPORTED',
+    exit: 6,
+  },
+  {
     name: 'model that does not fit',
     args: () => ['up', file(LARGE)],
     code: 'ERR_DOES_NOT_FIT',
@@ -350,6 +356,24 @@ describe('conflict', () => {
       expect(ended.code).toBe(5);
       const status = await run(['status', '--json', '--state-dir', place.stateDirectory]);
       expect(JSON.parse(status.stdout)).toMatchObject({ state: 'ready', pid: first.pid });
+    } finally {
+      await first.stop();
+    }
+  });
+
+  it('device busy: other cards while engines use the machine: ERR_DEVICE_BUSY, exit 5, they go on', async () => {
+    const first = await startUp(file(ONE_MODEL), place.stateDirectory);
+    try {
+      const other = file(ONE_MODEL.replace('count: 1', 'count: 2'), 'other.yaml');
+      const ended = await run(['plan', other, '--json', '--state-dir', place.stateDirectory]);
+      const failure = failureOf(ended).error as Failure['error'] & {
+        details: { pids: number[] };
+      };
+      expect(failure.code).toBe('ERR_DEVICE_BUSY');
+      expect(failure.details.pids.length).toBeGreaterThan(0);
+      expect(ended.code).toBe(5);
+      const status = await run(['status', '--json', '--state-dir', place.stateDirectory]);
+      expect(JSON.parse(status.stdout)).toMatchObject({ state: 'ready' });
     } finally {
       await first.stop();
     }
