@@ -173,7 +173,6 @@ function createReports(
 /** Resolves when the device has closed the connection, which it does once the memory is free, or is not heard of. */
 function askToRelease(socket: Socket, clock: Clock): Promise<void> {
   if (socket.destroyed) return Promise.resolve();
-  socket.ref();
   return new Promise((resolve) => {
     const cancel = clock.timer(RELEASE_MS, () => void socket.destroy());
     socket.once('close', () => {

@@ -32,6 +32,7 @@ export function createFakeDevice(options: { readonly delay?: Promise<void> } = {
           kind: 'exhausted',
           message: 'too little memory is free',
           details: { totalBytes: 1000, freeBytes },
+          hint: 'ask for less',
         });
       }
       tenants.set(tenant, 0);

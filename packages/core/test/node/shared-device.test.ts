@@ -73,6 +73,7 @@ describe('a shared device over a socket', () => {
       code: 'ERR_DEVICE_MEMORY',
       kind: 'exhausted',
       details: { totalBytes: 1000, freeBytes: 1000 },
+      hint: 'ask for less',
     });
   });
 
@@ -119,6 +120,25 @@ describe('a shared device over a socket', () => {
     await second.release();
     await first.release();
     await expect.poll(() => clock.pending(), DEADLINE).toBe(0);
+  });
+
+  it('says what has changed once, and nothing while nothing changes', async () => {
+    const device = createFakeDevice();
+    const clock = createManualClock();
+    const { socketPath, lease } = await served(device, clock);
+    const line = `${JSON.stringify({ type: 'attach', tenant: tenant('a') })}\n`;
+    const answer = sayRaw(socketPath, line);
+    await expect.poll(() => device.tenants.size, DEADLINE).toBe(1);
+    await clock.advance(1000);
+    device.tenants.set(tenant('elsewhere'), 0.75);
+    await clock.advance(1000);
+    await lease.release();
+    const messages = (await answer).trimEnd().split('\n');
+    expect(messages.map((message) => JSON.parse(message))).toEqual([
+      { type: 'attached', memory: { totalBytes: 1000, freeBytes: 1000 } },
+      { type: 'activity', activity: { samePartition: [], otherPartitions: [] } },
+      { type: 'activity', activity: { samePartition: [0.75], otherPartitions: [] } },
+    ]);
   });
 
   it('sends reports at most once an interval, and the newest of them', async () => {
@@ -170,16 +190,41 @@ describe('a tenant that vanishes', () => {
     const delay = new Promise<void>((resolve) => {
       decide = resolve;
     });
-    const device = createFakeDevice({ delay });
-    const { client } = await served(device);
+    const device = createFakeDevice();
+    let asked: AbortSignal | undefined;
+    // Decides late and does not listen to the signal: what it opened in vain must be released all the same.
+    const slow: SharedDevice = {
+      attach: async (one, call) => {
+        asked ??= call?.signal;
+        await delay;
+        return device.attach(one);
+      },
+    };
+    const { client } = await served(slow);
     const controller = new AbortController();
     const attaching = client.attach(tenant('a'), { signal: controller.signal });
     const reason = new Error('enough');
-    setImmediate(() => controller.abort(reason));
-    await expect(attaching).rejects.toBe(reason);
+    const refused = expect(attaching).rejects.toBe(reason);
+    await expect.poll(() => asked, DEADLINE).toBeDefined();
+    controller.abort(reason);
+    await refused;
+    await expect.poll(() => asked?.aborted, DEADLINE).toBe(true);
     decide();
+    await expect.poll(() => device.released, DEADLINE).toEqual(['a-0']);
     await expect(client.attach(tenant('b', 1000))).resolves.toBeDefined();
     expect([...device.tenants.keys()].map((one) => one.instance)).toEqual(['b-0']);
+  });
+
+  it('is not one whose caller aborts after it was attached', async () => {
+    const device = createFakeDevice();
+    const { client } = await served(device);
+    const controller = new AbortController();
+    const first = await client.attach(tenant('a'), { signal: controller.signal });
+    controller.abort();
+    const second = await client.attach(tenant('b'));
+    second.report(0.5);
+    await expect.poll(() => first.coTenants().samePartition, DEADLINE).toEqual([0.5]);
+    expect(device.released).toEqual([]);
   });
 
   it('aborted before it began never connects', async () => {
@@ -219,9 +264,11 @@ describe('a device that vanishes', () => {
   });
 
   it('is not waited for without end', async () => {
+    let asked = false;
     const never: SharedDevice = {
       attach: (_, call) =>
         new Promise((_resolve, reject) => {
+          asked = true;
           call?.signal?.addEventListener('abort', () => reject(new Error('gone')));
         }),
     };
@@ -229,7 +276,10 @@ describe('a device that vanishes', () => {
     const clock = createManualClock();
     const attaching = createSharedDeviceClient({ socketPath, clock }).attach(tenant('a'));
     const refused = expect(attaching).rejects.toMatchObject({ code: 'ERR_DEVICE_UNREACHABLE' });
-    await clock.advance(10_000);
+    await expect.poll(() => asked, DEADLINE).toBe(true);
+    await clock.advance(9999);
+    expect(clock.pending()).toBe(1);
+    await clock.advance(1);
     await refused;
     await lease.release();
   });
@@ -264,6 +314,7 @@ describe('a peer that does not speak the protocol', () => {
     ['a card that is none', attach({ card: 'card0' })],
     ['memory that is no number', attach({ memoryBytes: '10' })],
     ['a partition below zero', attach({ partition: -1 })],
+    ['half a partition', attach({ partition: 0.5 })],
     ['a tenant without a name', attach({ instance: null })],
     ['a line without end', 'x'.repeat(70_000)],
   ])('is refused with a reason: %s', async (_, text) => {
