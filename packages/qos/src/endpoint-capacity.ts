@@ -45,6 +45,8 @@ export interface EndpointCapacity {
   /** Sends nothing there until a time, after it could not be reached. */
   suspend(untilMs: number): void;
   readonly suspendedUntilMs: number;
+  /** When the gate may open by itself, because a suspension ends or a sample grows old; Infinity when it will not. */
+  opensByItselfMs(nowMs: number): number;
 }
 
 /** Room kept for the error of estimates: engines preempt when the cache runs over. */
@@ -148,6 +150,12 @@ export function createEndpointCapacity(
       else adaptive.calm(inFlight, nowMs);
     },
     slow: (nowMs, roundTripMs) => adaptive.congested(nowMs, roundTripMs),
+    opensByItselfMs: (nowMs) =>
+      Math.min(
+        suspendedUntilMs > nowMs ? suspendedUntilMs : Number.POSITIVE_INFINITY,
+        // A sample still counts at the end of its time, hence the millisecond more.
+        isFresh(nowMs) ? sampleMs + freshMs + 1 : Number.POSITIVE_INFINITY,
+      ),
     suspend: (untilMs) => {
       suspendedUntilMs = untilMs;
     },

@@ -156,8 +156,6 @@ const EMPTY_POOL_WAIT_MS = 2_000;
 const LEAK_AFTER_MS = 600_000;
 const MAX_RETRIES = 2;
 const PREEMPTED_RETRY_MS = 1_000;
-/** How often a queue that only time can move is looked at. */
-const STUCK_CHECK_MS = 250;
 const LEAK_SWEEPS = 4;
 const NO_SUBJECTS: readonly LimitSubject[] = [];
 const OVERLOAD: ReadonlySet<RefusalReason> = new Set([
@@ -303,7 +301,7 @@ export function createQos(options: QosOptions): Qos {
     for (const pool of pools.values()) {
       if (pool.queue.size === 0) continue;
       soonest = Math.min(soonest, pool.queue.nextExpiryMs());
-      if (pool.stuck()) soonest = Math.min(soonest, now + STUCK_CHECK_MS);
+      soonest = Math.min(soonest, pool.lookAgainMs(now));
       if (live.size > 0) soonest = Math.min(soonest, now + leakAfterMs / LEAK_SWEEPS);
     }
     if (soonest >= armedForMs && soonest !== Number.POSITIVE_INFINITY) return;
@@ -571,8 +569,7 @@ export function createQos(options: QosOptions): Qos {
       const existing = pools.get(model.name);
       const targets = model.targets ?? null;
       if (existing !== undefined) {
-        existing.band = model.band;
-        existing.targets = targets;
+        existing.retarget(model.band, targets);
         return;
       }
       pools.set(
@@ -620,6 +617,10 @@ export function createQos(options: QosOptions): Qos {
     },
     suspend: (endpoint, ms) => {
       capacities.get(endpoint)?.suspend(nowMs() + ms);
+      // What waits must be looked at when the suspension ends.
+      for (const pool of pools.values()) {
+        if (pool.queue.size > 0 && pool.endpoints.has(endpoint)) schedule(pool);
+      }
     },
     admit: (request, { signal } = {}) => {
       const now = nowMs();

@@ -89,6 +89,8 @@ export interface SloDump {
 /** Tracks one (model, band). The caller tells the time, in monotonic milliseconds. */
 export interface SloTracker {
   readonly targets: LatencyTargets;
+  /** Judges what ends from now on by other targets; what was judged stays judged. */
+  retarget(targets: LatencyTargets): void;
   /** Records one ended request. */
   record(request: RequestRecord, nowMs: number): void;
   /** Burn rate of a window; null without events. */
@@ -146,13 +148,14 @@ function judge(request: RequestRecord, targets: LatencyTargets): 'good' | 'bad' 
 }
 
 /** Makes a tracker without events. */
-export function createSloTracker(targets: LatencyTargets): SloTracker {
+export function createSloTracker(initial: LatencyTargets): SloTracker {
+  let targets = initial;
   const ttft = new LogHistogram();
   const tpot = new LogHistogram();
   const e2e = new LogHistogram();
   const fine = new EventRing(FINE_CELL_MS, FINE_CELLS);
   const coarse = new EventRing(COARSE_CELL_MS, COARSE_CELLS);
-  const allowedBad = Math.max(1e-6, 1 - targets.objective);
+  const allowedBad = (): number => Math.max(1e-6, 1 - targets.objective);
 
   const events = (window: BurnWindow, nowMs: number): { good: number; bad: number } => {
     const ms = BURN_WINDOWS_MS[window];
@@ -160,7 +163,7 @@ export function createSloTracker(targets: LatencyTargets): SloTracker {
   };
   const burn = (window: BurnWindow, nowMs: number): number | null => {
     const { good, bad } = events(window, nowMs);
-    return good + bad === 0 ? null : bad / (good + bad) / allowedBad;
+    return good + bad === 0 ? null : bad / (good + bad) / allowedBad();
   };
   const percentiles = (histogram: LogHistogram, nowMs: number): Percentiles => {
     const [p50, p95, p99] = histogram.quantiles(QUANTILES, nowMs);
@@ -170,7 +173,7 @@ export function createSloTracker(targets: LatencyTargets): SloTracker {
     ALERTS.flatMap(({ severity, long, short, factor }) => {
       const { good, bad } = events(long, nowMs);
       if (good + bad < MIN_EVENTS || bad < MIN_BAD) return [];
-      const threshold = Math.min(factor, MAX_BURN_SHARE / allowedBad);
+      const threshold = Math.min(factor, MAX_BURN_SHARE / allowedBad());
       const longBurn = burn(long, nowMs) ?? 0;
       const shortBurn = burn(short, nowMs) ?? 0;
       return longBurn >= threshold && shortBurn >= threshold
@@ -179,7 +182,12 @@ export function createSloTracker(targets: LatencyTargets): SloTracker {
     });
 
   return {
-    targets,
+    get targets() {
+      return targets;
+    },
+    retarget: (next) => {
+      targets = next;
+    },
     record: (request, nowMs) => {
       if (request.ttftMs !== null) ttft.record(request.ttftMs, nowMs);
       if (request.tpotMs !== null) tpot.record(request.tpotMs, nowMs);
@@ -202,7 +210,7 @@ export function createSloTracker(targets: LatencyTargets): SloTracker {
         e2eMs: percentiles(e2e, nowMs),
         attainment: hour.good + hour.bad === 0 ? null : hour.good / (hour.good + hour.bad),
         goodputPerSecond: events('5m', nowMs).good / (BURN_WINDOWS_MS['5m'] / 1000),
-        budgetLeft: total === 0 ? null : 1 - all.bad / (total * allowedBad),
+        budgetLeft: total === 0 ? null : 1 - all.bad / (total * allowedBad()),
         burn: {
           '5m': burn('5m', nowMs),
           '30m': burn('30m', nowMs),

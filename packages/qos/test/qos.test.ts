@@ -195,6 +195,67 @@ describe('permits', () => {
     expect(qos.inFlight).toBe(0);
   });
 
+  it('go on where they were when a suspension ends, although a stream on that endpoint does not', async () => {
+    const stream = permitOf(await qos.admit(request()));
+    stream.firstByte();
+    const permit = permitOf(await qos.admit(request()));
+    qos.suspend('e1', 1_000);
+    let again: Admission | null = null;
+    const retried = permit.retry().then((admission) => {
+      again = admission;
+    });
+    await clock.advance(999);
+    expect(again).toBeNull();
+    await clock.advance(1);
+    await retried;
+    expect(again).toMatchObject({ ok: true });
+    expect(qos.inFlight).toBe(2);
+  });
+
+  it('also those that already waited when the endpoint was suspended', async () => {
+    const permits = [permitOf(await qos.admit(request())), permitOf(await qos.admit(request()))];
+    permits[0]?.firstByte();
+    const waiting = qos.admit(request());
+    await clock.advance(1);
+    qos.suspend('e1', 1_000);
+    permits[1]?.done();
+    await clock.advance(1_000);
+    expect((await waiting).ok).toBe(true);
+  });
+
+  it('go on when a sample that closed the gate has grown old', async () => {
+    qos.setEndpoints('m', [{ id: 'e1', maxSeqs: 4, kvCapacityTokens: 10_000, ready: true }]);
+    permitOf(await qos.admit(request())).firstByte();
+    qos.observe('e1', {
+      running: 4,
+      waiting: 9,
+      kvUsage: 0.5,
+      kvCapacityTokens: null,
+      preemptionsTotal: 0,
+      promptTokensTotal: 0,
+      generationTokensTotal: 0,
+    });
+    const waiting = qos.admit(request());
+    await clock.advance(2_001);
+    expect((await waiting).ok).toBe(true);
+  });
+
+  it('are judged by new targets from the moment these are set', async () => {
+    const targetsOf = (ttftMs: number) => ({ ttftMs, tpotMs: null, e2eMs: null, objective: 0.9 });
+    const standard = () => qos.report()[0]?.bands.find(({ band }) => band === 'standard')?.slo;
+    const slow = async (): Promise<void> => {
+      const permit = permitOf(await qos.admit(request()));
+      await clock.advance(500);
+      finish(permit);
+    };
+    qos.setModel({ name: 'm', band: 'standard', targets: targetsOf(100) });
+    await slow();
+    expect(standard()).toMatchObject({ attainment: 0, targets: { ttftMs: 100 } });
+    qos.setModel({ name: 'm', band: 'standard', targets: targetsOf(900) });
+    await slow();
+    expect(standard()).toMatchObject({ attainment: 0.5, targets: { ttftMs: 900 } });
+  });
+
   it('report TTFT, and TPOT through the SLO of the band', async () => {
     const permit = permitOf(await qos.admit(request()));
     await clock.advance(100);

@@ -21,6 +21,8 @@ import type { Flight } from './flight.js';
 const HOLDBACK_MEMORY_MS = 10_000;
 /** An endpoint with the prompt's prefix is preferred while it is not fuller than the best by more than this. */
 const AFFINITY_MARGIN = 0.25;
+/** How often a queue before idle endpoints is looked at. */
+const IDLE_CHECK_MS = 250;
 const ALL_BANDS = (1 << BANDS.length) - 1;
 
 /** An endpoint and whether it takes new requests. */
@@ -111,11 +113,7 @@ export class ModelPool {
   tracker(rank: number): SloTracker {
     let tracker = this.#trackers[rank];
     if (tracker === undefined) {
-      // Who asks for less than standard wants throughput, not the model's latency.
-      const own =
-        this.targets !== null && rank <= Math.max(bandRank(this.band), bandRank('standard'));
-      const preset = (this.#host.policies[rank] as BandPolicy).targets;
-      tracker = createSloTracker(own && this.targets !== null ? this.targets : preset);
+      tracker = createSloTracker(this.#targetsOf(rank));
       this.#trackers[rank] = tracker;
     }
     return tracker;
@@ -212,9 +210,31 @@ export class ModelPool {
     }
   }
 
-  /** Whether something waits although every endpoint is idle, so that nothing but time can change that. */
-  stuck(): boolean {
-    return this.queue.size > 0 && !this.#ready.some((endpoint) => endpoint.capacity.inFlight > 0);
+  /** When what waits should be looked at although nothing has happened; Infinity when only an event can help. */
+  lookAgainMs(nowMs: number): number {
+    if (this.queue.size === 0) return Number.POSITIVE_INFINITY;
+    const isIdle = !this.#ready.some((endpoint) => endpoint.capacity.inFlight > 0);
+    let soonest = isIdle ? nowMs + IDLE_CHECK_MS : Number.POSITIVE_INFINITY;
+    for (const { capacity } of this.#ready) {
+      soonest = Math.min(soonest, capacity.opensByItselfMs(nowMs));
+    }
+    return soonest;
+  }
+
+  /** Takes another band and targets; ended requests keep the verdict they had. */
+  retarget(band: Band, targets: LatencyTargets | null): void {
+    this.band = band;
+    this.targets = targets;
+    this.#trackers.forEach((tracker, rank) => {
+      tracker?.retarget(this.#targetsOf(rank));
+    });
+  }
+
+  #targetsOf(rank: number): LatencyTargets {
+    // Who asks for less than standard wants throughput, not the model's latency.
+    const isOwn = rank <= Math.max(bandRank(this.band), bandRank('standard'));
+    if (isOwn && this.targets !== null) return this.targets;
+    return (this.#host.policies[rank] as BandPolicy).targets;
   }
 
   #holdback(rank: number, nowMs: number): number {
