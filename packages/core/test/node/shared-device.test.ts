@@ -284,6 +284,26 @@ describe('a device that vanishes', () => {
     await lease.release();
   });
 
+  it('holds up nobody’s release when it no longer answers', async () => {
+    const socketPath = join(temporaryDirectory(), 'device.sock');
+    const attached = '{"type":"attached","memory":{"totalBytes":1000,"freeBytes":1000}}\n';
+    const server = createServer((socket) => void socket.on('data', () => {}).write(attached));
+    await new Promise<void>((resolve) => server.listen(socketPath, resolve));
+    onTestFinished(() => void server.close());
+    const clock = createManualClock();
+    const tenancy = await createSharedDeviceClient({ socketPath, clock }).attach(tenant('a'));
+    let isReleased = false;
+    const released = tenancy.release().then(() => {
+      isReleased = true;
+    });
+    await clock.advance(1999);
+    expect(isReleased).toBe(false);
+    await clock.advance(1);
+    await released;
+    tenancy.report(0.5);
+    expect(clock.pending()).toBe(0);
+  });
+
   it('keeps a tenant that cannot be released from blocking anybody', async () => {
     const device = createFakeDevice();
     const broken: SharedDevice = {
