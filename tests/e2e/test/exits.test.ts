@@ -254,7 +254,16 @@ describe.each([
   ['refused', REFUSED],
 ])('%s', (_, scenarios) => {
   it.each(scenarios)('$name: $code, exit $exit', async (scenario) => {
-    const ended = await run([...scenario.args(), '--json', '--state-dir', place.stateDirectory]);
+    const args = scenario.args();
+    // Another run beside this one may hold the default ports.
+    const ports = ['--listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0'];
+    const ended = await run([
+      ...args,
+      ...(args[0] === 'up' && !args.includes('--listen') ? ports : []),
+      '--json',
+      '--state-dir',
+      place.stateDirectory,
+    ]);
     const failure = failureOf(ended);
     expect(failure.error.code).toBe(scenario.code);
     expect(ended.code).toBe(scenario.exit);

@@ -10,6 +10,7 @@ import {
   type InstanceStatus,
   refuseUnplaced,
   serveControl,
+  sizeFleet,
 } from '@aim-gpu/agent';
 import { createProcessLauncher } from '@aim-gpu/backends';
 import {
@@ -23,7 +24,7 @@ import {
 import { serveSharedDevice } from '@aim-gpu/core/node';
 import { createGateway, type Gateway, resolveTenants } from '@aim-gpu/gateway';
 import { createMetrics } from '@aim-gpu/metrics';
-import { createModelLibrary } from '@aim-gpu/sizing';
+import { createModelLibrary, type ModelLibrary } from '@aim-gpu/sizing';
 import { type Closers, createClosers } from '../closers.js';
 import type { CommandContext } from '../context.js';
 import { type DriverOptions, openNode } from '../drivers.js';
@@ -59,12 +60,15 @@ export async function up(
   });
   // Before anything is taken: a key that is missing must not cost the neighbours a lock.
   const tenants = await resolveTenants(fleet.tenants, { env: context.io.env });
+  const models = createModelLibrary();
+  // Likewise a model that cannot be had; planning sizes them again, which costs milliseconds.
+  await sizeFleet({ fleet, models });
   const report = createUpReport(context);
   const stop = createStop(context);
   const closers = createClosers();
   closers.add(stop.forget);
   try {
-    const agent = await openAgent(context, { fleet, node, options, closers });
+    const agent = await openAgent(context, { fleet, node, models, options, closers });
     const gateway = await openGateway(context, {
       tenants,
       agent,
@@ -127,11 +131,12 @@ async function openAgent(
   parts: {
     readonly fleet: Fleet;
     readonly node: FleetNode;
+    readonly models: ModelLibrary;
     readonly options: UpOptions;
     readonly closers: Closers;
   },
 ): Promise<OpenAgent> {
-  const { fleet, node, options, closers } = parts;
+  const { fleet, node, models, options, closers } = parts;
   const { clock, rng, logger, store, stateDirectory } = context;
   // A label that the definitions do not know must not fail a request.
   const metrics = createMetrics({ onUnknown: 'log', logger });
@@ -141,7 +146,7 @@ async function openAgent(
   const agent = createAgent({
     node: node.name,
     fleet,
-    models: createModelLibrary(),
+    models,
     driver: here.driver,
     otherDrivers: others.map((other) => openNode(context, other, options).driver),
     launcher: createProcessLauncher({ clock, ids: systemIds, logger }),
