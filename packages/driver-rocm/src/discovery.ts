@@ -77,7 +77,7 @@ function toCard(parts: CardParts): {
     const message = `device id ${deviceId ?? 'unknown'} of ${id} is no product this version knows`;
     problems.push({ code: 'PRODUCT_UNKNOWN', message, where: sysfs?.directory ?? 'sys/class/kfd' });
   }
-  const partitions = toPartitions(nodes);
+  const partitions = toPartitions(product, nodes);
   const compute = sysfs?.compute ?? derivedMode(product, nodes);
   problems.push(...missingPartitions(id, product, compute, partitions));
   const whole =
@@ -106,10 +106,15 @@ function toHex(nodes: readonly KfdNode[]): string {
 }
 
 /** Partitions in order. Their number is in the partition bits, on older kernels in the function bits. */
-function toPartitions(nodes: readonly KfdNode[]): readonly ObservedPartition[] {
+function toPartitions(
+  product: Product | null,
+  nodes: readonly KfdNode[],
+): readonly ObservedPartition[] {
   const newer = nodes.some((entry) => entry.partitionBits !== 0);
   const ids = new Set(nodes.map((entry) => entry.uniqueId));
-  const ownIds = nodes.length === 1 || ids.size === nodes.length;
+  // Kernels before ROCm 7.0 give all partitions of a card the card's id: a lone partition of several proves nothing.
+  const lone = nodes.length === 1 && nodes[0]?.xcds === product?.xcds;
+  const ownIds = lone || (nodes.length > 1 && ids.size === nodes.length);
   return nodes
     .map(
       (entry): ObservedPartition => ({
@@ -150,6 +155,15 @@ function missingPartitions(
   if (product === null || compute === null || partitions.length === 0) return [];
   const want = partitionCount(compute, product.xcds);
   if (partitions.length === want) return [];
+  if (partitions.length > want) {
+    return [
+      {
+        code: 'LAYOUT_DISAGREES',
+        message: `${id} says it is in ${compute}, which has ${want} partitions, but KFD shows ${partitions.length}. A switch may be under way: look again`,
+        where: 'sys/class/kfd/kfd/topology/nodes',
+      },
+    ];
+  }
   const there = new Set(partitions.map((partition) => partition.index));
   const missing = Array.from({ length: want }, (_, index) => index).filter(
     (index) => !there.has(index),
@@ -167,6 +181,7 @@ function missingPartitions(
 function toOffered(product: Product | null, sysfs: SysfsCard | null): readonly Layout[] | null {
   if (sysfs === null || product === null || sysfs.computeOffered === null) return null;
   const { computeOffered, memoryOffered, memory } = sysfs;
+  if (memoryOffered === null && memory === null) return null;
   // The memory file exists only where more than one mode is offered.
   const memories = memoryOffered ?? (memory === null ? [] : [memory]);
   return product.layouts

@@ -2,6 +2,7 @@
  * Inner port: the files of a host under a root directory, so that the same code reads a machine, a recorded tree and a
  * simulated one. Absent is an answer (null), everything else that goes wrong is a reason; nothing throws.
  */
+import { constants } from 'node:fs';
 import { open, opendir, readlink } from 'node:fs/promises';
 import path from 'node:path';
 
@@ -83,6 +84,7 @@ function toText(content: Buffer): FileText {
 async function openFile(
   file: string,
 ): Promise<{ readonly file: Awaited<ReturnType<typeof open>> } & AsyncDisposable> {
-  const handle = await open(file, 'r');
+  // Without O_NONBLOCK a named pipe in a recorded tree would hold its reader for ever.
+  const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
   return { file: handle, [Symbol.asyncDispose]: () => handle.close() };
 }

@@ -14,7 +14,7 @@ export interface KfdNode {
   /** Function bits of location_id ([2:0]), where older kernels put it. */
   readonly functionBits: number;
   /** Lower-case hex without 0x. */
-  readonly deviceId: string;
+  readonly deviceId: string | null;
   readonly xcds: number;
   readonly computeUnits: number;
   readonly renderMinor: number | null;
@@ -23,7 +23,6 @@ export interface KfdNode {
   readonly uniqueId: string | null;
   /** Size of its VRAM bank: what the partition may allocate. */
   readonly memoryBytes: Bytes | null;
-  readonly numaNode: number | null;
 }
 
 /** The GPU nodes that could be read, in order, and what was wrong with the others. */
@@ -80,7 +79,7 @@ async function readNode(tree: FileTree, index: number): Promise<NodeReading> {
   if (place === null) {
     return {
       node: null,
-      problems: [problem('KFD_NODE_INVALID', `KFD node ${index} has no location_id`, where)],
+      problems: [problem('KFD_NODE_INVALID', `KFD node ${index} has no usable location_id`, where)],
     };
   }
   const memory = await readMemory(tree, index);
@@ -88,7 +87,7 @@ async function readNode(tree: FileTree, index: number): Promise<NodeReading> {
   const node: KfdNode = {
     index,
     ...place,
-    deviceId: (toCount(properties.get('device_id')) ?? 0).toString(16).padStart(4, '0'),
+    deviceId: toCount(properties.get('device_id'))?.toString(16).padStart(4, '0') ?? null,
     xcds: Math.max(1, toCount(properties.get('num_xcc')) ?? 1),
     computeUnits:
       simdsPerUnit === null || simdsPerUnit === 0 ? 0 : Math.floor(simds / simdsPerUnit),
@@ -96,7 +95,6 @@ async function readNode(tree: FileTree, index: number): Promise<NodeReading> {
     hiveId: toId(properties.get('hive_id')),
     uniqueId: toId(properties.get('unique_id')),
     memoryBytes: memory.bytes,
-    numaNode: null,
   };
   return { node, problems: memory.problems };
 }
@@ -140,6 +138,8 @@ function toPlace(
   const location = toCount(properties.get('location_id'));
   if (location === null) return null;
   const domain = toCount(properties.get('domain')) ?? 0;
+  // A PCI domain has 32 bits at most, and so has location_id.
+  if (location >= 2 ** 32 || domain >= 2 ** 32) return null;
   const hex = (value: number, width: number): string => value.toString(16).padStart(width, '0');
   const bus = Math.floor(location / 2 ** 8) % 2 ** 8;
   const device = Math.floor(location / 2 ** 3) % 2 ** 5;
@@ -163,7 +163,9 @@ function toMinor(text: string | undefined): number | null {
 }
 
 function toId(text: string | undefined): string | null {
-  return text === undefined || !/^\d+$/.test(text) || /^0+$/.test(text) ? null : text;
+  // Zero stands for none; 64 bits have 20 digits at most.
+  if (text === undefined || !/^\d{1,20}$/.test(text) || /^0+$/.test(text)) return null;
+  return BigInt(text) < 2n ** 64n ? text : null;
 }
 
 function problem(code: string, message: string, where: string): Problem {

@@ -45,9 +45,11 @@ export function createRocmDriver(options: RocmDriverOptions): GpuDriver {
     const look = async (): Promise<void> => {
       const after = await discover();
       if (stopped) return;
-      if (before !== null && before.generation !== after.generation) onEvent({ before, after });
+      const event =
+        before !== null && before.generation !== after.generation ? { before, after } : null;
       before = after;
       cancel = clock.timer(watchIntervalMs, () => void look());
+      if (event !== null) tell(onEvent, event);
     };
     void look();
     const stop = (): void => {
@@ -86,6 +88,15 @@ export function createRocmDriver(options: RocmDriverOptions): GpuDriver {
       });
     }
     return readHolders(tree, found);
+  }
+}
+
+/** A listener that throws ends neither the watch nor, as a rejection nobody awaits, the process. */
+function tell(onEvent: (event: InventoryEvent) => void, event: InventoryEvent): void {
+  try {
+    onEvent(event);
+  } catch {
+    // Its error is the listener's own to report; the port has no place for it.
   }
 }
 

@@ -1,6 +1,8 @@
 /**
  * Discovery over captures of real machines, and over what a machine can do to its reader.
  */
+import { execFileSync } from 'node:child_process';
+import path from 'node:path';
 import { nodeName, systemClock } from '@aim-gpu/core';
 import { createManualClock } from '@aim-gpu/core/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -11,6 +13,7 @@ import {
   type TestTree,
   writeBank,
   writePartitionFiles,
+  writePlatformDevice,
   writeTopology,
 } from './support/trees.js';
 
@@ -107,13 +110,29 @@ describe('capture 26 (grade V): the partition files of an MI300X in SPX', () => 
 
   it('win over what the counts would allow', async () => {
     writeTopology(tree);
-    const { cards } = await open().discover();
+    const { cards, problems } = await open().discover();
     expect(cards[0]?.layout).toEqual({ compute: 'SPX', memory: 'NPS1' });
+    const disagreement = problems.find((problem) => problem.code === 'LAYOUT_DISAGREES');
+    expect(disagreement?.message).toMatch(/0000:05:00\.0 says it is in SPX.*1 partitions.*shows 8/);
   });
 
   it('without a device id leave the product open', async () => {
     const { cards } = await open().discover();
     expect(cards[0]).toMatchObject({ product: null, offered: null, writable: false });
+  });
+});
+
+describe('capture 23 (grade X): a platform device named with a dot, amdgpu_xcp.29', () => {
+  it('is no card by itself: nothing in it names one', async () => {
+    writePlatformDevice(tree);
+    expect(await open().discover()).toMatchObject({ cards: [], problems: [] });
+  });
+
+  it('changes nothing of what KFD says of its render node 162: partition 2 of the fifth card', async () => {
+    writePlatformDevice(tree);
+    writeTopology(tree);
+    const { cards } = await open().discover();
+    expect(cards[4]?.partitions[2]).toMatchObject({ index: 2, renderMinor: 162 });
   });
 });
 
@@ -140,6 +159,48 @@ describe('trees put together by hand', () => {
       numaNode: 1,
       memoryBytes: 206_141_652_992,
     });
+  });
+
+  it('show no uuid for one partition of several, and one for a whole card', async () => {
+    const properties = capture('10-kfd-node2-properties-mi300x-cpx.txt');
+    tree.write(`${NODES}/2/properties`, properties);
+    expect((await open().discover()).cards[0]?.partitions[0]?.uuid).toBeNull();
+    tree.write(`${NODES}/2/properties`, properties.replace(/num_xcc \d+/, 'num_xcc 8'));
+    const [whole] = (await open().discover()).cards;
+    expect(whole).toMatchObject({ layout: { compute: 'SPX', memory: null } });
+    expect(whole?.partitions[0]?.uuid).toMatch(/^GPU-[0-9a-f]{16}$/);
+  });
+
+  it('bear ids and addresses that no machine has', async () => {
+    const properties = capture('10-kfd-node2-properties-mi300x-cpx.txt');
+    const long = '9'.repeat(40);
+    tree.write(
+      `${NODES}/2/properties`,
+      properties
+        .replace(/hive_id \d+/, `hive_id ${long}`)
+        .replace(/unique_id \d+/, 'unique_id 18446744073709551616')
+        .replace(/device_id \d+/, `device_id ${long}`)
+        .replace(/drm_render_minor \d+/, 'drm_render_minor 0'),
+    );
+    tree.write(`${NODES}/3/properties`, properties.replace(/domain \d+/, 'domain 4294967296'));
+    const { cards, problems } = await open().discover();
+    expect(cards).toHaveLength(1);
+    expect(cards[0]).toMatchObject({ hive: null, product: null, layout: { compute: null } });
+    expect(cards[0]?.partitions[0]).toMatchObject({ renderMinor: null, uuid: null });
+    expect(problems.map((problem) => problem.code)).toEqual([
+      'KFD_NODE_INVALID',
+      'PRODUCT_UNKNOWN',
+    ]);
+  });
+
+  it('offer nothing known where the memory mode is not said', async () => {
+    card('card1', {
+      uevent: 'PCI_SLOT_NAME=0000:0c:00.0\n',
+      vendor: '0x1002',
+      device: '0x74a1',
+      available_compute_partition: 'SPX, DPX, QPX, CPX\n',
+    });
+    expect((await open().discover()).cards[0]?.offered).toBeNull();
   });
 
   it('recognise virtual functions as read-only', async () => {
@@ -183,6 +244,14 @@ describe('trees put together by hand', () => {
       'a directory instead of a file',
       () => tree.write(`${PROPERTIES}/x`, ''),
       'KFD_NODE_UNREADABLE',
+    ],
+    [
+      'a named pipe that nobody writes to',
+      () => {
+        tree.write(`${NODES}/2/name`, '');
+        execFileSync('mkfifo', [path.join(tree.root, PROPERTIES)]);
+      },
+      'KFD_NODE_INVALID',
     ],
     ['a symlink loop', () => tree.link(PROPERTIES, 'properties'), 'KFD_NODE_UNREADABLE'],
     ['a node without its file', () => tree.write(`${NODES}/2/name`, ''), 'KFD_NODE_UNREADABLE'],
@@ -280,6 +349,31 @@ describe('the driver', () => {
     await expect(
       open().discover({ signal: AbortSignal.abort(new Error('stop')) }),
     ).rejects.toThrowError('stop');
+  });
+
+  it('goes on watching after its listener has thrown', async () => {
+    const clock = createManualClock();
+    const driver = createRocmDriver({ node: nodeName('node0'), clock, root: tree.root });
+    let calls = 0;
+    driver.watch(() => {
+      calls += 1;
+      throw new Error('the listener is broken');
+    });
+    const look = async (): Promise<void> => {
+      await expect.poll(() => clock.pending(), { timeout: 5000, interval: 2 }).toBe(1);
+      await clock.advance(1000);
+    };
+    await look();
+    writeTopology(tree);
+    await look();
+    await look();
+    writeBank(tree, 2);
+    await look();
+    await look();
+    expect(calls).toBe(2);
+    await driver.close();
+    await driver.close();
+    expect(clock.pending()).toBe(0);
   });
 
   it('tells of changes while it is watched, and then no more', async () => {

@@ -51,6 +51,13 @@ export function writeBank(tree: TestTree, node: number): void {
   tree.write(`${NODES}/${node}/mem_banks/0/properties`, lines.join('\n'));
 }
 
+/** The platform device of capture 23: names only, so every leaf becomes an empty file. */
+export function writePlatformDevice(tree: TestTree): void {
+  const paths = capture('23-sysfs-find-amdgpu_xcp-dot-excerpt.txt').trim().split('\n');
+  for (const file of paths)
+    if (!paths.some((other) => other.startsWith(`${file}/`))) tree.write(file.slice(1), '');
+}
+
 /** The partition files of capture 26, of card 0000:05:00.0. */
 export function writePartitionFiles(tree: TestTree): void {
   const blocks = capture('26-sysfs-partition-files-mi300x-spx.txt')
