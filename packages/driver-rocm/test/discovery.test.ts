@@ -1,8 +1,6 @@
 /**
  * Discovery over captures of real machines, and over what a machine can do to its reader.
  */
-import { execFileSync } from 'node:child_process';
-import path from 'node:path';
 import { nodeName, systemClock } from '@aim-gpu/core';
 import { createManualClock } from '@aim-gpu/core/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -248,8 +246,7 @@ describe('trees put together by hand', () => {
     [
       'a named pipe that nobody writes to',
       () => {
-        tree.write(`${NODES}/2/name`, '');
-        execFileSync('mkfifo', [path.join(tree.root, PROPERTIES)]);
+        tree.pipe(PROPERTIES);
       },
       'KFD_NODE_INVALID',
     ],

@@ -1,10 +1,13 @@
 /**
  * Trees in a temporary directory: from the captures under fixtures/, or put together by a test.
  */
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
+// POSIX; Node itself makes none.
+const MAKE_PIPE = 'mkfifo';
 const NODES = 'sys/class/kfd/kfd/topology/nodes';
 
 /** A tree of files. */
@@ -12,6 +15,8 @@ export interface TestTree {
   readonly root: string;
   write(file: string, content: string | Uint8Array): void;
   link(file: string, target: string): void;
+  /** Makes a named pipe, which has no writer. */
+  pipe(file: string): void;
   remove(): void;
 }
 
@@ -27,6 +32,7 @@ export function createTree(): TestTree {
     root,
     write: (file, content) => writeFileSync(at(file), content),
     link: (file, target) => symlinkSync(target, at(file)),
+    pipe: (file) => void execFileSync(MAKE_PIPE, [at(file)]),
     remove: () => rmSync(root, { recursive: true, force: true }),
   };
 }
