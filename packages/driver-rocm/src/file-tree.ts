@@ -3,7 +3,7 @@
  * simulated one. Absent is an answer (null), everything else that goes wrong is a reason; nothing throws.
  */
 import { constants } from 'node:fs';
-import { open, opendir, readlink } from 'node:fs/promises';
+import { open, readdir, readlink } from 'node:fs/promises';
 import path from 'node:path';
 
 /** Text of a file, or why there is none. `absent` covers a missing file and a missing directory. */
@@ -24,25 +24,23 @@ export interface FileTree {
 
 // sysfs and KFD files are a page at most; KFD properties of a large node stay below 4 KiB.
 const MAX_BYTES = 256 * 1024;
-const MAX_ENTRIES = 65_536;
+const FIRST_BYTES = 8 * 1024;
+// A thousand nodes read at once must not use up the process's file descriptors.
+const MAX_OPEN = 64;
 
 /** The files below `root`. */
 export function createFileTree(root: string): FileTree {
   const at = (file: string): string => path.join(root, file);
+  const gate = createGate(MAX_OPEN);
   return {
-    read: (file) => readText(at(file)),
+    read: (file) => gate(() => readText(at(file))),
     list: async (directory) => {
-      const names: string[] = [];
       try {
-        for await (const entry of await opendir(at(directory))) {
-          names.push(entry.name);
-          if (names.length >= MAX_ENTRIES) break;
-        }
+        return (await readdir(at(directory))).sort();
       } catch {
         // A directory that vanished or may not be listed has no names for us; files asked for by name say why.
         return [];
       }
-      return names.sort();
     },
     linkName: async (file) => {
       try {
@@ -57,7 +55,7 @@ export function createFileTree(root: string): FileTree {
 async function readText(file: string): Promise<FileText> {
   try {
     await using handle = await openFile(file);
-    const buffer = Buffer.allocUnsafe(MAX_BYTES + 1);
+    let buffer = Buffer.allocUnsafe(FIRST_BYTES);
     let length = 0;
     for (;;) {
       const { bytesRead } = await handle.file.read(buffer, length, buffer.length - length, null);
@@ -65,6 +63,9 @@ async function readText(file: string): Promise<FileText> {
       length += bytesRead;
       if (length > MAX_BYTES)
         return { kind: 'unreadable', reason: `larger than ${MAX_BYTES} bytes` };
+      if (length === buffer.length) {
+        buffer = Buffer.concat([buffer], Math.min(length * 4, MAX_BYTES + 1));
+      }
     }
     return toText(buffer.subarray(0, length));
   } catch (error) {
@@ -87,4 +88,22 @@ async function openFile(
   // Without O_NONBLOCK a named pipe in a recorded tree would hold its reader for ever.
   const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
   return { file: handle, [Symbol.asyncDispose]: () => handle.close() };
+}
+
+/** Runs at most `limit` at a time, the others in turn. */
+function createGate(limit: number): <T>(run: () => Promise<T>) => Promise<T> {
+  const waiting: (() => void)[] = [];
+  let running = 0;
+  return async (run) => {
+    if (running < limit) running += 1;
+    else await new Promise<void>((resolve) => void waiting.push(resolve));
+    try {
+      return await run();
+    } finally {
+      // The place goes to the next in line, or is given up.
+      const next = waiting.shift();
+      if (next === undefined) running -= 1;
+      else next();
+    }
+  };
 }

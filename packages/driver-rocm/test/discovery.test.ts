@@ -4,6 +4,8 @@
 import { nodeName, systemClock } from '@aim-gpu/core';
 import { createManualClock } from '@aim-gpu/core/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { discoverCards } from '../src/discovery.js';
+import { createFileTree } from '../src/file-tree.js';
 import { createRocmDriver } from '../src/index.js';
 import {
   capture,
@@ -59,6 +61,25 @@ describe('capture 09 (grade C): 8 MI300X in CPX, a BMC took the 64th minor', () 
     expect(
       cards.flatMap((card) => card.partitions).every((partition) => partition.uuid === null),
     ).toBe(true);
+  });
+
+  it('reads no file twice', async () => {
+    for (let node = 2; node < 65; node += 1) writeBank(tree, node);
+    const files = createFileTree(tree.root);
+    const read: string[] = [];
+    const { cards } = await discoverCards({
+      node: nodeName('node0'),
+      tree: {
+        ...files,
+        read: (file) => {
+          read.push(file);
+          return files.read(file);
+        },
+      },
+    });
+    expect(cards).toHaveLength(8);
+    expect(read.length).toBeGreaterThan(120);
+    expect(new Set(read).size).toBe(read.length);
   });
 
   it('names the partition that is missing, and why that happens', async () => {
@@ -139,6 +160,24 @@ describe('trees put together by hand', () => {
     for (const [file, content] of Object.entries(files))
       tree.write(`sys/class/drm/${name}/device/${file}`, content);
   };
+
+  it('of a thousand nodes are read, with few files open at a time', async () => {
+    const properties = capture('10-kfd-node2-properties-mi300x-cpx.txt');
+    for (let node = 0; node < 1000; node += 1) {
+      const location = 0x100 * (node % 250) + (node % 8);
+      tree.write(
+        `${NODES}/${node}/properties`,
+        properties
+          .replace(/location_id \d+/, `location_id ${location}`)
+          .replace(/domain \d+/, `domain ${Math.floor(node / 250)}`),
+      );
+    }
+    const { cards, problems } = await open().discover();
+    expect(cards).toHaveLength(1000);
+    expect(new Set(problems.map((problem) => problem.code))).toEqual(
+      new Set(['PARTITION_MISSING']),
+    );
+  });
 
   it('find cards through the DRM class by uevent, and leave other vendors out', async () => {
     card('card1', {
