@@ -56,6 +56,16 @@ const FOREIGN_WAITING = 2;
 const FRESH_MS = 2_000;
 const CONGESTED_WAITING = 2;
 
+/** An exposition may hold NaN: what an engine does not know of itself must not close its gate. */
+function known(figure: number): number {
+  return figure > 0 ? figure : 0;
+}
+
+/** Tokens of a cache; null when nobody knows them. */
+function knownTokens(tokens: number | null): number | null {
+  return tokens !== null && tokens > 0 ? tokens : null;
+}
+
 /** Makes the gate of an endpoint; `freshMs` is how long a sample counts, twice the scrape's period. */
 export function createEndpointCapacity(
   spec: EndpointSpec,
@@ -67,7 +77,7 @@ export function createEndpointCapacity(
     min: Math.min(options.minLimit ?? 4, maxSeqs),
     max: maxSeqs,
   });
-  let kvTokens = spec.kvCapacityTokens;
+  let kvTokens = knownTokens(spec.kvCapacityTokens);
   let inFlight = 0;
   let inFlightTokens = 0;
   let pending = 0;
@@ -78,7 +88,7 @@ export function createEndpointCapacity(
   let suspendedUntilMs = Number.NEGATIVE_INFINITY;
 
   const capTokens = (): number =>
-    kvTokens === null || kvTokens <= 0 ? Number.POSITIVE_INFINITY : kvTokens * KV_SHARE;
+    kvTokens === null ? Number.POSITIVE_INFINITY : kvTokens * KV_SHARE;
   const isFresh = (nowMs: number): boolean => sample !== null && nowMs - sampleMs <= freshMs;
   /** What others have put into the engine's own queue: its figure less our requests without a first byte. */
   const foreignWaiting = (nowMs: number): number =>
@@ -123,7 +133,7 @@ export function createEndpointCapacity(
       if (foreignWaiting(nowMs) > FOREIGN_WAITING) return false;
       return kvShare(nowMs) < ceiling;
     },
-    couldFit: (tokens) => kvTokens === null || kvTokens <= 0 || tokens <= kvTokens,
+    couldFit: (tokens) => kvTokens === null || tokens <= kvTokens,
     acquire: (tokens) => {
       inFlight += 1;
       inFlightTokens += tokens;
@@ -140,12 +150,10 @@ export function createEndpointCapacity(
     observe: (next, nowMs) => {
       const preempted = sample !== null && next.preemptionsTotal > sample.preemptionsTotal;
       waitingRuns = next.waiting > CONGESTED_WAITING ? waitingRuns + 1 : 0;
-      sample = next;
+      sample = { ...next, waiting: known(next.waiting), kvUsage: known(next.kvUsage) };
       sampleMs = nowMs;
       tokensAtSample = inFlightTokens;
-      if (next.kvCapacityTokens !== null && next.kvCapacityTokens > 0) {
-        kvTokens = next.kvCapacityTokens;
-      }
+      kvTokens = knownTokens(next.kvCapacityTokens) ?? kvTokens;
       if (preempted || waitingRuns >= 2) adaptive.congested(nowMs, 0);
       else adaptive.calm(inFlight, nowMs);
     },

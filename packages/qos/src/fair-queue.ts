@@ -261,17 +261,22 @@ export function createFairQueue<T>(options: FairQueueOptions = {}): FairQueue<T>
     const weight = entry.weight ?? 1;
     const owner = band.lane(entry.tenant, weight > 0 && Number.isFinite(weight) ? weight : 1);
     sequence += 1;
+    // NaN compares with nothing, so one such key would block the heap it stands in.
+    const ownDeadline = entry.deadlineMs !== undefined && !Number.isNaN(entry.deadlineMs);
+    const ownExpiry = entry.expiresMs !== undefined && !Number.isNaN(entry.expiresMs);
     const ticket = new Ticket<T>(entry.value, owner, {
       rank,
       cost,
       tokens,
       bytes,
       enqueuedMs: nowMs,
-      deadlineMs: entry.deadlineMs ?? nowMs + (policy.targets.ttftMs ?? policy.ttlMs),
-      expiresMs: entry.expiresMs ?? nowMs + policy.ttlMs,
+      deadlineMs: ownDeadline
+        ? (entry.deadlineMs as number)
+        : nowMs + (policy.targets.ttftMs ?? policy.ttlMs),
+      expiresMs: ownExpiry ? (entry.expiresMs as number) : nowMs + policy.ttlMs,
       sequence,
-      ownDeadline: entry.deadlineMs !== undefined,
-      ownExpiry: entry.expiresMs !== undefined,
+      ownDeadline,
+      ownExpiry,
     });
     band.append(ticket, debtCap());
     entered(ticket);

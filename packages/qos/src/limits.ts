@@ -104,10 +104,13 @@ interface Rates {
 class Account {
   readonly name: string;
   readonly tats: Float64Array = new Float64Array(3);
+  /** When each limit was last found at rest by a new request: what was taken before has flowed back in full. */
+  readonly restedMs: Float64Array = new Float64Array(3).fill(Number.NEGATIVE_INFINITY);
   rates: Rates = { requests: null, input: null, output: null };
   limits: AccountLimits | null = null;
   concurrent: number = 0;
   spent: number = 0;
+  windowStartMs: number = 0;
   windowEndMs: number = 0;
 
   constructor(name: string) {
@@ -214,29 +217,62 @@ export function createLimits(): Limits {
     return kind === null ? null : { kind, retryAfterMs: wait };
   };
 
-  const take = (
+  const takeOne = (
+    account: Account,
+    index: number,
+    n: number,
+    rate: Rate | null,
+    nowMs: number,
+  ): void => {
+    if (rate === null) return;
+    const tat = tatOf(account, index);
+    if (n > 0 && tat <= nowMs) account.restedMs[index] = nowMs;
+    account.tats[index] = advance(tat, nowMs, n, rate);
+  };
+  const take = (account: Account, input: number, output: number, nowMs: number): void => {
+    const { rates } = account;
+    takeOne(account, REQUESTS, 1, rates.requests, nowMs);
+    takeOne(account, INPUT, input, rates.input, nowMs);
+    takeOne(account, OUTPUT, output, rates.output, nowMs);
+    const budget = account.limits?.budget;
+    if (budget) {
+      if (account.windowEndMs <= nowMs) {
+        account.windowStartMs = nowMs;
+        account.windowEndMs = nowMs + budget.windowMs;
+        account.spent = 0;
+      }
+      account.spent += input + output;
+    }
+  };
+
+  /**
+   * A late debit counts from the reservation: an account that rested since must not owe time it has waited. A refund
+   * of what has flowed back already, or was spent in a window that has ended, would be paid twice.
+   */
+  const correctOne = (
+    account: Account,
+    index: number,
+    n: number,
+    rate: Rate | null,
+    atMs: number,
+  ): void => {
+    if (rate === null || (n < 0 && (account.restedMs[index] as number) > atMs)) return;
+    account.tats[index] = advance(tatOf(account, index), atMs, n, rate);
+  };
+  const correct = (
     account: Account,
     input: number,
     output: number,
     requests: number,
-    nowMs: number,
+    atMs: number,
   ): void => {
-    const { rates, tats } = account;
-    if (rates.requests !== null) {
-      tats[REQUESTS] = advance(tatOf(account, REQUESTS), nowMs, requests, rates.requests);
-    }
-    if (rates.input !== null)
-      tats[INPUT] = advance(tatOf(account, INPUT), nowMs, input, rates.input);
-    if (rates.output !== null) {
-      tats[OUTPUT] = advance(tatOf(account, OUTPUT), nowMs, output, rates.output);
-    }
-    const budget = account.limits?.budget;
-    if (budget) {
-      if (account.windowEndMs <= nowMs) {
-        account.windowEndMs = nowMs + budget.windowMs;
-        account.spent = 0;
-      }
-      account.spent = Math.max(0, account.spent + input + output);
+    const { rates } = account;
+    correctOne(account, REQUESTS, requests, rates.requests, atMs);
+    correctOne(account, INPUT, input, rates.input, atMs);
+    correctOne(account, OUTPUT, output, rates.output, atMs);
+    const tokens = input + output;
+    if (account.limits?.budget && (tokens > 0 || account.windowStartMs <= atMs)) {
+      account.spent = Math.max(0, account.spent + tokens);
     }
   };
 
@@ -244,7 +280,7 @@ export function createLimits(): Limits {
     #accounts: readonly Account[] | null;
     readonly #input: number;
     readonly #output: number;
-    #atMs: number;
+    readonly #atMs: number;
 
     constructor(held: readonly Account[], input: number, output: number, nowMs: number) {
       this.#accounts = held;
@@ -275,9 +311,8 @@ export function createLimits(): Limits {
       this.#accounts = null;
       for (const account of held) {
         account.concurrent = Math.max(0, account.concurrent - 1);
-        // A late debit counts from the reservation: an account that rested since must not owe time it has waited.
         if (input !== 0 || output !== 0 || requests !== 0) {
-          take(account, input, output, requests, this.#atMs);
+          correct(account, input, output, requests, this.#atMs);
         }
       }
     }
@@ -301,18 +336,23 @@ export function createLimits(): Limits {
       const input = toCost(cost.inputTokens);
       const output = toCost(cost.outputTokens);
       const held: Account[] = [];
+      let worst: Extract<LimitResult, { ok: false }> | null = null;
       for (const subject of subjects) {
         const account = open(subject);
         const refused = refusal(account, subject.limits, input, output, nowMs);
-        if (refused !== null) {
-          forgetAfterGrowth(nowMs);
-          return { ok: false, account: subject.account, ...refused };
+        // The slowest account decides when a retry is admitted, so all are asked.
+        if (refused !== null && (worst === null || refused.retryAfterMs > worst.retryAfterMs)) {
+          worst = { ok: false, account: subject.account, ...refused };
         }
         held.push(account);
       }
+      if (worst !== null) {
+        forgetAfterGrowth(nowMs);
+        return worst;
+      }
       for (const account of held) {
         account.concurrent += 1;
-        take(account, input, output, 1, nowMs);
+        take(account, input, output, nowMs);
       }
       forgetAfterGrowth(nowMs);
       return { ok: true, reservation: new Held(held, input, output, nowMs) };
@@ -356,6 +396,7 @@ export function createLimits(): Limits {
         });
         if (dump.spent !== null) {
           account.spent = toCost(dump.spent.tokens);
+          account.windowStartMs = nowMs;
           account.windowEndMs = nowMs + toCost(dump.spent.windowLeftMs);
         }
       }

@@ -17,6 +17,8 @@ export interface OutputEstimate {
 /** Answers of chat models are mostly shorter than this; only used until ten were seen. */
 const GUESS_TOKENS = 256;
 const ENOUGH = 10;
+/** No model's context is longer; a larger count is an engine's error and would spoil the mean for hours. */
+const MOST_TOKENS = 2 ** 24;
 const REFRESH_MS = 1_000;
 
 /** Makes an estimate without history. */
@@ -37,7 +39,7 @@ export function createOutputEstimate(guessTokens: number = GUESS_TOKENS): Output
 
   return {
     record: (outputTokens, nowMs) => {
-      if (!(outputTokens >= 0)) return;
+      if (!(outputTokens >= 0 && outputTokens <= MOST_TOKENS)) return;
       histogram.record(outputTokens, nowMs);
       mean += (outputTokens - mean) / 50;
     },

@@ -589,6 +589,8 @@ export function createQos(options: QosOptions): Qos {
         pool.queue.cancel(ticket, now);
         refuse(ticket.value, 'model_unknown', now);
       }
+      // A model of the same name may come back; its queue must not be given this one's tickets.
+      for (const flight of live) if (flight.model === name) flight.ticket = null;
       for (const id of pool.endpoints.keys()) capacities.delete(id);
       pools.delete(name);
     },

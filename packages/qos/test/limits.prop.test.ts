@@ -187,3 +187,89 @@ describe('limits', () => {
     }
   });
 });
+
+describe('two phases', () => {
+  it('say the wait of the slowest account, so that a retry then is admitted everywhere', () => {
+    const limits = createLimits();
+    const quick = subject({ requestsPerMinute: 60, burst: 1 / 60 }, 'quick');
+    const slow = subject({ requestsPerMinute: 6, burst: 1 / 6 }, 'slow');
+    expect(limits.reserve([quick, slow], cost(0), 0).ok).toBe(true);
+    const refused = limits.reserve([quick, slow], cost(0), 0);
+    expect(refused).toMatchObject({ ok: false, account: 'slow', retryAfterMs: 10_000 });
+    expect(limits.reserve([quick, slow], cost(0), 9_000).ok).toBe(false);
+    expect(limits.reserve([quick, slow], cost(0), 10_000).ok).toBe(true);
+  });
+
+  it('refund a budget only in the window it was spent in', () => {
+    const limits = createLimits();
+    const one = subject({ budget: { tokens: 100, windowMs: 1000 } });
+    const old = limits.reserve([one], cost(90), 0);
+    expect(limits.reserve([one], cost(90), 1001).ok).toBe(true);
+    if (old.ok) old.reservation.settle(cost(0));
+    expect(limits.reserve([one], cost(20), 1002)).toMatchObject({ ok: false, kind: 'budget' });
+    const late = limits.reserve([one], cost(10), 1003);
+    // What was used beyond the reservation is owed, also when its window has ended.
+    expect(limits.reserve([one], cost(40), 2002).ok).toBe(true);
+    if (late.ok) late.reservation.settle(cost(50));
+    expect(limits.reserve([one], cost(30), 2003)).toMatchObject({ ok: false, kind: 'budget' });
+  });
+
+  it('refund nothing that has already flowed back: cancelled late is as if never been', () => {
+    const limits = createLimits();
+    const one = subject({ outputTokensPerMinute: 1000 });
+    const early = limits.reserve([one], cost(0, 800), 0);
+    // The bucket is full again here, with or without the first request.
+    expect(limits.reserve([one], cost(0, 1000), 60_000).ok).toBe(true);
+    if (early.ok) early.reservation.cancel();
+    expect(limits.state(one, 60_000).outputTokens?.remaining).toBe(0);
+  });
+
+  it('give back at once exactly what they took, and never more than a burst', () => {
+    const traffic = fc.array(
+      fc.record({
+        waitMs: fc.integer({ min: 0, max: 30_000 }),
+        tokens: fc.integer({ min: 0, max: 400 }),
+        end: fc.constantFrom('settle', 'cancel', 'abandon', 'keep'),
+        actual: fc.integer({ min: 0, max: 600 }),
+      }),
+      { maxLength: 100 },
+    );
+    fc.assert(
+      fc.property(traffic, (steps) => {
+        const limits = createLimits();
+        const one = subject({ inputTokensPerMinute: 1000, requestsPerMinute: 30, concurrent: 5 });
+        const held: (() => void)[] = [];
+        let now = 0;
+        for (const { waitMs, tokens, end, actual } of steps) {
+          now += waitMs;
+          const before = limits.state(one, now);
+          const result = limits.reserve([one], cost(tokens), now);
+          if (!result.ok) {
+            expect(limits.state(one, now)).toEqual(before);
+            // Only concurrency waits for something that is not time.
+            if (result.kind === 'concurrency') held.shift()?.();
+            else if (held.length < 5) {
+              const again = createLimits();
+              again.restore(limits.dump(now), now);
+              expect(again.reserve([one], cost(tokens), now + result.retryAfterMs).ok).toBe(true);
+            }
+            continue;
+          }
+          const { reservation } = result;
+          if (end === 'cancel') {
+            reservation.cancel();
+            const after = limits.state(one, now);
+            expect(after.inputTokens?.remaining).toBe(before.inputTokens?.remaining);
+            expect(after.requests?.remaining).toBe(before.requests?.remaining);
+          } else if (end === 'keep') held.push(() => reservation.settle(cost(actual)));
+          else if (end === 'settle') reservation.settle(cost(actual));
+          else reservation.abandon();
+          const left = limits.state(one, now).inputTokens?.remaining ?? Number.NaN;
+          expect(left).toBeGreaterThanOrEqual(0);
+          expect(left).toBeLessThanOrEqual(1000);
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+});

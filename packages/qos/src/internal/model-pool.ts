@@ -218,6 +218,11 @@ export class ModelPool {
     for (const { capacity } of this.#ready) {
       soonest = Math.min(soonest, capacity.opensByItselfMs(nowMs));
     }
+    // The end of a holdback gives lower bands room without any event.
+    for (const seenMs of this.#seenMs) {
+      const endsMs = seenMs + HOLDBACK_MEMORY_MS + 1;
+      if (endsMs > nowMs) soonest = Math.min(soonest, endsMs);
+    }
     return soonest;
   }
 
