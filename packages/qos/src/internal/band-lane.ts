@@ -51,6 +51,7 @@ export class BandLane<T> {
     if (lane === undefined) {
       lane = new TenantLane<T>(tenant, weight);
       lane.counter = this.virtualTime;
+      lane.floor = lane.counter;
       this.#lanes.set(tenant, lane);
     } else {
       lane.weight = weight;
@@ -131,10 +132,13 @@ export class BandLane<T> {
     return lane === undefined ? null : lane.first();
   }
 
-  /** Charges a lane; a negative charge is a refund and never takes a tenant below the virtual time. */
+  /**
+   * Charges a lane; a negative charge is a refund. It stops at the level from which the tenant last began to wait, not
+   * at the virtual time: that one follows the others, and would make the estimate count in place of what was used.
+   */
   charge(lane: TenantLane<T>, cost: number): void {
     const counter = lane.counter + cost / lane.weight;
-    lane.counter = cost < 0 ? Math.max(counter, Math.min(lane.counter, this.virtualTime)) : counter;
+    lane.counter = cost < 0 ? Math.max(counter, Math.min(lane.counter, lane.floor)) : counter;
     if (lane.heapIndex >= 0) this.#active.update(lane.heapIndex, lane.counter, this.#nextTurn());
   }
 
@@ -227,6 +231,7 @@ export class BandLane<T> {
     if (lane.heapIndex >= 0) return;
     this.wake(lane);
     const now = this.virtualTime;
+    lane.floor = now;
     lane.counter = Math.min(Math.max(lane.counter, now), now + debtCap);
     this.#active.push(lane, lane.counter, this.#nextTurn());
   }

@@ -10,6 +10,8 @@ export class TenantLane<T> {
   weight: number;
   /** Service received in weighted tokens (the virtual counter of VTC). */
   counter: number = 0;
+  /** Virtual time when the tenant last began to wait: service before it is no longer owed to anybody. */
+  floor: number = 0;
   /** Place in the band's heap; -1 while nothing waits. */
   heapIndex: number = -1;
   queued: number = 0;
