@@ -53,17 +53,17 @@ export {
   type Reservation,
 } from './limits.js';
 export { createOutputEstimate, type OutputEstimate } from './output-estimate.js';
-export {
-  type BandReport,
-  createQos,
-  type EndpointReport,
-  type ModelReport,
-  type Qos,
-  type QosEndpoint,
-  type QosModel,
-  type QosObserver,
-  type QosOptions,
-} from './qos.js';
+export { createQos } from './qos.js';
+export type {
+  BandReport,
+  EndpointReport,
+  ModelReport,
+  Qos,
+  QosEndpoint,
+  QosModel,
+  QosObserver,
+  QosOptions,
+} from './qos-interface.js';
 export {
   createRetryAfterTracker,
   jitterRetryAfterMs,

@@ -3,15 +3,7 @@
  * then an endpoint. Owns the models, the one timer, the coalesced dispatch and the permits in flight; single-writer,
  * so it must only ever be called from one thread.
  */
-import {
-  type Band,
-  type Clock,
-  type EngineSample,
-  type Logger,
-  type Rng,
-  silentLogger,
-  systemRng,
-} from '@aim-gpu/core';
+import { silentLogger, systemRng } from '@aim-gpu/core';
 import {
   type Admission,
   type AdmitRequest,
@@ -19,138 +11,15 @@ import {
   REASON_OF_LIMIT,
   type RefusalReason,
 } from './admission.js';
-import type { BandOrderName } from './band-order.js';
-import {
-  type BandPolicy,
-  type BandPolicyChanges,
-  bandOfRank,
-  bandRank,
-  type LatencyTargets,
-  toBandPolicies,
-} from './bands.js';
-import type { EndpointCapacity, EndpointSpec } from './endpoint-capacity.js';
-import type { BandDepth, QueueBounds } from './fair-queue.js';
+import { type BandPolicy, bandOfRank, bandRank, toBandPolicies } from './bands.js';
+import type { EndpointCapacity } from './endpoint-capacity.js';
 import { toCost } from './internal/cost.js';
 import { Flight, type FlightOwner } from './internal/flight.js';
 import { ModelPool, type PoolHost, resolveFlight, toRefusal } from './internal/model-pool.js';
-import { createLimits, type LimitSubject, type Limits } from './limits.js';
+import { createLimits, type LimitSubject } from './limits.js';
+import type { Qos, QosOptions } from './qos-interface.js';
 import { jitterRetryAfterMs } from './retry-after.js';
-import type { RequestOutcome, SloReport } from './slo-tracker.js';
-
-/** A model to queue for. */
-export interface QosModel {
-  readonly name: string;
-  /** The model's own band: its targets hold for requests of this band and above, others have their band's. */
-  readonly band: Band;
-  /** The model's own targets; null takes the bands'. */
-  readonly targets?: LatencyTargets | null;
-  /** Predicted tokens a second of the whole model, for waits predicted before anything was measured. */
-  readonly tokensPerSecond?: number | null;
-}
-
-/** An endpoint of a model as the host knows it. */
-export interface QosEndpoint extends EndpointSpec {
-  /** Whether it takes new requests. */
-  readonly ready: boolean;
-}
-
-/** What the qos object tells its host. Nothing it does can break admission: a throw is logged and forgotten. */
-export interface QosObserver {
-  /** A request got its endpoint. */
-  granted?(request: AdmitRequest, queueMs: number): void;
-  /** A request was refused. */
-  refused?(request: AdmitRequest, reason: RefusalReason): void;
-  /** A permit ended. */
-  ended?(request: AdmitRequest, outcome: RequestOutcome): void;
-  /** A permit showed no sign of life for `idleMs` and was taken back. */
-  leaked?(request: AdmitRequest, endpoint: string, idleMs: number): void;
-}
-
-/** Options of {@link createQos}. */
-export interface QosOptions {
-  readonly clock: Clock;
-  readonly rng?: Rng;
-  readonly logger?: Logger;
-  readonly observer?: QosObserver;
-  /** How bands take turns; `strict` unless said otherwise. */
-  readonly order?: BandOrderName;
-  readonly bands?: BandPolicyChanges;
-  /** Bounds of each model's queue. */
-  readonly perBand?: Partial<QueueBounds>;
-  readonly total?: Partial<QueueBounds>;
-  /** Weight of a prompt token and of an answer's token in fairness; 1 and 2 unless given. */
-  readonly tokenWeights?: { readonly input: number; readonly output: number };
-  /** How long a request waits for a model without any endpoint, in milliseconds; 2 s unless given, 0 is not at all. */
-  readonly emptyPoolWaitMs?: number;
-  /** A permit without a sign of life for so long is reported and taken back; 10 minutes unless given. */
-  readonly leakAfterMs?: number;
-  /** How long an engine's sample counts, twice the period of scraping. */
-  readonly freshMs?: number;
-  /** Tries of {@link Permit.retry} before a permit gives up; 2 unless given. */
-  readonly maxRetries?: number;
-}
-
-/** One endpoint in {@link Qos.report}. */
-export interface EndpointReport {
-  readonly id: string;
-  readonly ready: boolean;
-  readonly inFlight: number;
-  readonly inFlightTokens: number;
-  readonly limit: number;
-  readonly saturation: number;
-}
-
-/** One band of a model in {@link Qos.report}. */
-export interface BandReport extends BandDepth {
-  readonly band: Band;
-  /** Predicted wait of a newcomer in milliseconds; null when not known. */
-  readonly predictedWaitMs: number | null;
-  /** How the band does against its targets; null while nothing has ended. */
-  readonly slo: SloReport | null;
-}
-
-/** One model in {@link Qos.report}. */
-export interface ModelReport {
-  readonly model: string;
-  readonly band: Band;
-  readonly endpoints: readonly EndpointReport[];
-  readonly bands: readonly BandReport[];
-}
-
-/** Admits requests to models' endpoints. */
-export interface Qos {
-  /** Adds a model or changes what is known of it. */
-  setModel(model: QosModel): void;
-  /** Forgets a model; what waits for it is refused with `model_unknown`. */
-  removeModel(name: string): void;
-  /** Replaces a model's endpoints. What is in flight on one that is gone may finish. */
-  setEndpoints(model: string, endpoints: readonly QosEndpoint[]): void;
-  /** Corrects an endpoint's picture by what its engine says of itself. */
-  observe(endpoint: string, sample: EngineSample): void;
-  /** Sends nothing to an endpoint for so many milliseconds, after it could not be reached. */
-  suspend(endpoint: string, ms: number): void;
-  /**
-   * Waits for the right to run one request. Resolves to the permit or to the refusal with its reason; never rejects.
-   * An aborted signal ends the wait with reason `cancelled`.
-   */
-  admit(request: AdmitRequest, options?: { readonly signal?: AbortSignal }): Promise<Admission>;
-  /** The same at once and without a promise: null when the request would have to wait. */
-  tryAdmit(request: AdmitRequest): Admission | null;
-  /** The accounts, for response headers. */
-  readonly limits: Limits;
-  /** Permits not yet done. */
-  readonly inFlight: number;
-  /** Requests waiting. */
-  readonly waiting: number;
-  /** Queues, endpoints and targets of every model. */
-  report(): readonly ModelReport[];
-  /** Refuses newcomers and waiting `best_effort`; resolves when nothing waits or runs. Idempotent. */
-  drain(): Promise<void>;
-  /** Refuses everything that waits and disarms the timer. Permits in flight can still be ended. Idempotent. */
-  close(): void;
-  /** The same as `close`. */
-  [Symbol.dispose](): void;
-}
+import type { RequestOutcome } from './slo-tracker.js';
 
 const EMPTY_POOL_WAIT_MS = 2_000;
 const LEAK_AFTER_MS = 600_000;
