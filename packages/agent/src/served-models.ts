@@ -13,6 +13,7 @@ export function toServedModels(fleet: Fleet, demands: Demands): readonly ServedM
     adapters: workload.adapters.map((adapter) => adapter.name),
     band: workload.band,
     fallback: workload.fallback,
+    slo: workload.slo,
     maxModelLen:
       demands.get(workload.name)?.maxModelLen ?? workload.maxModelLen ?? DEFAULT_MAX_MODEL_LEN,
   }));

@@ -66,7 +66,7 @@ describe('from a fleet to a plan', () => {
   });
 });
 
-test('clients see aliases, adapters, band and fallback as the fleet has them', () => {
+test('clients see aliases, adapters, band, fallback and SLO as the fleet has them', () => {
   const adapter = { name: 'legal', path: './legal' } as const;
   const workload = aWorkload({
     aliases: ['gpt'],
@@ -81,6 +81,7 @@ test('clients see aliases, adapters, band and fallback as the fleet has them', (
       adapters: ['legal'],
       band: 'batch',
       fallback: 'code',
+      slo: workload.slo,
       maxModelLen: 8192,
     },
   ]);
