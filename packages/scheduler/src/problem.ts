@@ -5,6 +5,7 @@
 import {
   AimError,
   type Assignment,
+  BANDS,
   type Band,
   type Bytes,
   bytesFloor,
@@ -170,17 +171,9 @@ function shareBytesOf(workload: Workload, demand: Demand): Bytes {
   return bytesFloor(Math.max(demand.memory.totalBytes, least));
 }
 
-const RANK: Readonly<Record<Band, number>> = {
-  critical: 0,
-  interactive: 1,
-  standard: 2,
-  batch: 3,
-  best_effort: 4,
-};
-
 /** The rank of a band: 0 is the most urgent. */
 export function bandRank(band: Band): number {
-  return RANK[band];
+  return BANDS.indexOf(band);
 }
 
 function byUrgencyThenSize(a: Candidate, b: Candidate): number {

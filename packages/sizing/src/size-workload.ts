@@ -21,7 +21,6 @@ import type {
   QuantizationPlan,
 } from './model-config.js';
 import { countParameters } from './parameters.js';
-import { ggufBits } from './quantization-schemes.js';
 import { poolBand } from './size-model.js';
 import { type ResolvedOptions, resolveOptions, type SizeOptions } from './size-options.js';
 import { type StageSizing, sizeStages } from './stage-sizing.js';
@@ -145,7 +144,7 @@ function mathPrecision(plan: QuantizationPlan | null): StepDemand['mathPrecision
       return 'fp4';
     default:
       // Integer and GGUF weights are unpacked to 16 bits before the product.
-      return method.startsWith('gguf:') && (ggufBits(method.slice(5)) ?? 16) > 16 ? 'fp16' : 'fp16';
+      return 'fp16';
   }
 }
 

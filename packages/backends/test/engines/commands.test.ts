@@ -189,7 +189,7 @@ describe('refusals, all ERR_CONFIG_INVALID', () => {
       attempt();
     } catch (error) {
       expect(AimError.is(error, 'ERR_CONFIG_INVALID')).toBe(true);
-      expect((error as AimError).hint).toBeTruthy();
+      expect((error as AimError).hint).toMatch(/\S/);
     }
   });
 
