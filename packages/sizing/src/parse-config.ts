@@ -4,6 +4,7 @@
  */
 import { buildBlocks, outerTensors } from './architecture/blocks.js';
 import { familyTraits } from './architecture/families.js';
+import { usualFields } from './architecture/field-aliases.js';
 import { planLayers } from './architecture/layer-plan.js';
 import { buildPrediction } from './architecture/prediction-layers.js';
 import { assume, need, type Reading, refuse } from './architecture/reading.js';
@@ -62,7 +63,7 @@ function visionOf(reading: Reading, raw: Fields, architecture: string): VisionTo
   if (isObject(given)) {
     const checked = visionSchema.safeParse(given);
     if (!checked.success) throw schemaError(reading.source, 'vision_config', checked.error);
-    return buildVisionTower(reading, checked.data);
+    return buildVisionTower(reading, checked.data, String(raw['model_type'] ?? ''));
   }
   const family =
     typeof raw['vision'] === 'string' ? raw['vision'] : String(raw['model_type'] ?? '');
@@ -71,7 +72,7 @@ function visionOf(reading: Reading, raw: Fields, architecture: string): VisionTo
   const usual = defaultVision(family);
   if (usual === null) return null;
   assume(reading, `the config has no vision part; the usual tower of ${family} models is counted`);
-  return buildVisionTower(reading, usual);
+  return buildVisionTower(reading, usual, family);
 }
 
 function quantizationOf(
@@ -97,7 +98,7 @@ function quantizationOf(
 }
 
 function begin(source: string, fields: Fields, prefix: string, architecture: string): Reading {
-  const checked = textSchema.safeParse(fields);
+  const checked = textSchema.safeParse(usualFields(fields));
   if (!checked.success) throw schemaError(source, prefix, checked.error);
   const text: RawText = checked.data;
   const modelType = text.model_type ?? '';
@@ -175,7 +176,9 @@ function readDocument(json: unknown, source: string, quantizationFile: unknown):
   const tied =
     text.tie_word_embeddings ?? (typeof outerTied === 'boolean' ? outerTied : traits.tied);
   const prediction = buildPrediction(reading, plans);
-  const vision = visionOf(reading, raw, architecture);
+  const whole = isObject(raw['thinker_config']) ? raw['thinker_config'] : raw;
+  const vision = visionOf(reading, whole, architecture);
+  if (isObject(whole['audio_config'])) assume(reading, 'the audio encoder is not counted');
   const quantization = quantizationOf(reading, raw, fields, quantizationFile);
   return {
     source,
@@ -184,7 +187,7 @@ function readDocument(json: unknown, source: string, quantizationFile: unknown):
     hidden: reading.hidden,
     vocab: reading.vocab,
     tied,
-    headBias: text.lm_head_bias === true,
+    headBias: text.lm_head_bias ?? traits.headBias,
     maxPositionEmbeddings: text.max_position_embeddings ?? null,
     dtype: dtypeOf(reading, raw),
     blocks,

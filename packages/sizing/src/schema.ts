@@ -117,6 +117,7 @@ const TEXT_FLAG = [
   'tie_word_embeddings',
   'mlp_bias',
   'lm_head_bias',
+  'attention_out_bias',
   'use_bias',
   'use_qk_norm',
   'attn_output_gate',
@@ -155,12 +156,15 @@ const VISION_SIZE = [
   'vision_output_dim',
   'vt_hidden_size',
   'vt_intermediate_size',
+  'embed_dim',
 ] as const;
+const VISION_FACTOR = ['mlp_ratio'] as const;
 const VISION_COUNT = [
   'depth',
   'num_hidden_layers',
   'num_channels',
   'in_channels',
+  'in_chans',
   'temporal_patch_size',
   'num_position_embeddings',
   'position_embedding_size',
@@ -211,6 +215,7 @@ export type RawText = RawTextChoices &
 export type RawVision = Nullish<(typeof VISION_WORD)[number], string> &
   Nullish<(typeof VISION_SIZE)[number], number> &
   Nullish<(typeof VISION_COUNT)[number], number> &
+  Nullish<(typeof VISION_FACTOR)[number], number> &
   Nullish<(typeof VISION_COUNTS)[number], readonly number[]>;
 
 const rope = z
@@ -252,5 +257,6 @@ export const visionSchema: z.ZodType<RawVision> = z.looseObject({
   ...fields(VISION_WORD, word),
   ...fields(VISION_SIZE, size),
   ...fields(VISION_COUNT, small),
+  ...fields(VISION_FACTOR, factor),
   ...fields(VISION_COUNTS, counts),
 });

@@ -96,7 +96,7 @@ export function outerTensors(reading: Reading, tied: boolean): readonly Tensor[]
         split: 'vocabulary',
       }),
     );
-  if (text.lm_head_bias === true)
+  if (text.lm_head_bias ?? traits.headBias)
     tensors.push(vector('head', 'lm_head.bias', vocab, { split: 'vocabulary' }));
   const streams = text.hc_mult;
   if (streams && text.o_lora_rank)

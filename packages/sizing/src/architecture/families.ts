@@ -11,6 +11,8 @@ export interface FamilyTraits {
   readonly outputBias: boolean;
   /** Norm on queries and keys: per head channel, or over the whole projected width. */
   readonly qkNorm: 'none' | 'head' | 'width';
+  /** Queries and keys are normalised only where the config says `use_qk_norm`. */
+  readonly qkNormStated: boolean;
   /** Norms of hidden width in one block. */
   readonly norms: number;
   /** Norms have a bias beside the weight (layer norm). */
@@ -23,6 +25,10 @@ export interface FamilyTraits {
   readonly sinks: boolean;
   /** Biases on router and experts (GPT-OSS). */
   readonly expertBias: boolean;
+  /** A correction bias per expert in the router although no field says so. */
+  readonly correctionBias: boolean;
+  /** Output projection has a bias although no field says so. */
+  readonly headBias: boolean;
   /** The shared expert has a gate of one output. */
   readonly sharedGate: boolean;
   /** Layout of stored prediction layers: with embeddings of their own, sharing them, or not stored. */
@@ -48,6 +54,7 @@ const BASE: FamilyTraits = {
   qkvBias: false,
   outputBias: false,
   qkNorm: 'none',
+  qkNormStated: false,
   norms: 2,
   normBias: false,
   gated: true,
@@ -55,6 +62,8 @@ const BASE: FamilyTraits = {
   tied: false,
   sinks: false,
   expertBias: false,
+  correctionBias: false,
+  headBias: false,
   sharedGate: false,
   prediction: 'shared-embeddings',
   fullEvery: 0,
@@ -80,9 +89,31 @@ const GEMMA3: FamilyTraits = {
 };
 const GEMMA4: FamilyTraits = { ...GEMMA3, logitSoftcap: true };
 const DEEPSEEK: FamilyTraits = { ...BASE, prediction: 'own-embeddings' };
-const LLAMA4: FamilyTraits = { ...BASE, chunked: true, wideDense: true, impliedShared: true };
+// Its query and key norms have no weights, so `use_qk_norm` adds no parameter.
+const LLAMA4: FamilyTraits = {
+  ...BASE,
+  qkNormStated: true,
+  chunked: true,
+  wideDense: true,
+  impliedShared: true,
+};
 const NEMOTRON_H: FamilyTraits = { ...BASE, norms: 1, gated: false };
 const LAYER_NORM: FamilyTraits = { ...BASE, normBias: true };
+const ALL_BIAS = { qkvBias: true, outputBias: true, mlpBias: true } as const;
+const GLM4: FamilyTraits = { ...BASE, norms: 4, qkvBias: true };
+const GLM4_MOE: FamilyTraits = {
+  ...BASE,
+  qkvBias: true,
+  qkNorm: 'head',
+  qkNormStated: true,
+  correctionBias: true,
+  prediction: 'own-embeddings',
+};
+/** One norm before attention and network together, no bias on it, embedding and output one matrix. */
+const COHERE: FamilyTraits = { ...BASE, norms: 1, tied: true, qkNorm: 'width', qkNormStated: true };
+const OLMO2: FamilyTraits = { ...BASE, qkNorm: 'width' };
+const HUNYUAN: FamilyTraits = { ...BASE, qkNorm: 'head', qkNormStated: true, tied: true };
+const EXAONE4: FamilyTraits = { ...BASE, qkNorm: 'head' };
 
 const FAMILIES: ReadonlyMap<string, FamilyTraits> = new Map<string, FamilyTraits>([
   ['llama', BASE],
@@ -93,10 +124,7 @@ const FAMILIES: ReadonlyMap<string, FamilyTraits> = new Map<string, FamilyTraits
   ['yi', BASE],
   ['phi3', BASE],
   ['phi4', BASE],
-  [
-    'phi',
-    { ...LAYER_NORM, qkvBias: true, outputBias: true, norms: 1, gated: false, mlpBias: true },
-  ],
+  ['phi', { ...LAYER_NORM, ...ALL_BIAS, norms: 1, gated: false, headBias: true }],
   ['phimoe', { ...LAYER_NORM, prediction: 'absent' }],
   ['granite', { ...BASE, tied: true }],
   ['granitemoe', { ...BASE, tied: true }],
@@ -114,6 +142,8 @@ const FAMILIES: ReadonlyMap<string, FamilyTraits> = new Map<string, FamilyTraits
   ['qwen3_vl_moe', QWEN3],
   ['qwen3_vl_moe_text', QWEN3],
   ['qwen3_next', QWEN_SHARED],
+  ['qwen3_omni_moe', QWEN3],
+  ['qwen3_omni_moe_text', QWEN3],
   ['qwen3_5', QWEN_SHARED],
   ['qwen3_5_text', QWEN_SHARED],
   ['qwen3_5_moe', QWEN_SHARED],
@@ -134,9 +164,27 @@ const FAMILIES: ReadonlyMap<string, FamilyTraits> = new Map<string, FamilyTraits
   ['deepseek_v32', DEEPSEEK],
   ['kimi_k2', DEEPSEEK],
   ['kimi_k25', DEEPSEEK],
+  ['kimi_vl', DEEPSEEK],
   ['deepseek_v4', BASE],
   ['glm_moe_dsa', BASE],
-  ['glm4_moe', { ...BASE, qkNorm: 'head', qkvBias: true }],
+  ['glm4', GLM4],
+  ['glm4_moe', GLM4_MOE],
+  ['chatglm', QWEN2],
+  ['cohere', COHERE],
+  ['cohere2', COHERE],
+  ['olmo', BASE],
+  ['olmo2', OLMO2],
+  ['olmo3', OLMO2],
+  ['exaone4', EXAONE4],
+  ['hunyuan_v1_dense', HUNYUAN],
+  ['hunyuan_v1_moe', HUNYUAN],
+  ['internlm2', BASE],
+  ['internlm3', BASE],
+  ['smollm3', BASE],
+  ['seed_oss', QWEN2],
+  ['ernie4_5', { ...BASE, tied: true }],
+  ['ernie4_5_moe', { ...BASE, tied: true, correctionBias: true }],
+  ['starcoder2', { ...LAYER_NORM, ...ALL_BIAS, gated: false, tied: true }],
   ['minimax_m2', { ...BASE, qkNorm: 'width', prediction: 'absent' }],
   ['nemotron_h', NEMOTRON_H],
   ['jamba', BASE],

@@ -27,7 +27,7 @@ function dense(reading: Reading, index: number): DenseFeedForward {
     (traits.wideDense ? text.intermediate_size_mlp : null) ??
     (noExperts && text.shared_intermediate_size ? text.shared_intermediate_size : null) ??
     widthOf(reading, index);
-  return { width, gated: gated(reading), bias: text.mlp_bias ?? traits.mlpBias };
+  return { width, gated: gated(reading), bias: text.mlp_bias ?? text.use_bias ?? traits.mlpBias };
 }
 
 function experts(reading: Reading, index: number): ExpertFeedForward {
@@ -58,6 +58,7 @@ function experts(reading: Reading, index: number): ExpertFeedForward {
       text.topk_method === 'noaux_tc' ||
       text.use_routing_bias === true ||
       text.use_moe_router_bias === true ||
+      traits.correctionBias ||
       (text.layers_block_type ?? null) !== null ||
       (text.hybrid_override_pattern ?? null) !== null,
     latent: text.moe_latent_size ?? null,

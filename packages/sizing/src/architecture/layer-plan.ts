@@ -129,6 +129,9 @@ function mixers(reading: Reading): (index: number) => MixerKind {
     return (index) => ((rope ? rope[index] === 1 : (index + 1) % 4 !== 0) ? 'chunk' : 'full');
   }
   if (!windowed(reading)) return () => 'full';
+  const letters = text.sliding_window_pattern;
+  if (typeof letters === 'string' && /^[LG]+$/.test(letters))
+    return (index) => (letters[index % letters.length] === 'L' ? 'window' : 'full');
   const every =
     typeof text.sliding_window_pattern === 'number'
       ? text.sliding_window_pattern

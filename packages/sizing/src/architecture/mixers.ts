@@ -76,14 +76,27 @@ function headShape(
   return { heads, kvHeads, headDim, valueDim };
 }
 
+function qkNormOf(reading: Reading): 'none' | 'head' | 'width' {
+  const { text, traits } = reading;
+  if (text.use_qk_norm === false) return 'none';
+  if (traits.qkNormStated) return text.use_qk_norm === true ? traits.qkNorm : 'none';
+  if (traits.qkNorm === 'none' && text.use_qk_norm === true) {
+    assume(reading, 'query and key norms are counted per head channel');
+    return 'head';
+  }
+  return traits.qkNorm;
+}
+
 function attention(reading: Reading, plan: LayerPlan): AttentionMixer {
   const { text, traits } = reading;
   const windowed = plan.mixer === 'window';
   const shape = headShape(reading, windowed);
-  const bias = yes(text.qkv_bias, yes(text.attention_bias, traits.qkvBias));
-  const outputBias =
-    traits.qkvBias && !traits.outputBias ? false : yes(text.attention_bias, traits.outputBias);
-  const qkNorm = text.use_qk_norm === false ? 'none' : traits.qkNorm;
+  const attentionBias = text.attention_bias ?? text.use_bias;
+  const bias = yes(text.qkv_bias, yes(attentionBias, traits.qkvBias));
+  const usualOutput =
+    traits.qkvBias && !traits.outputBias ? false : yes(attentionBias, traits.outputBias);
+  const outputBias = yes(text.attention_out_bias, usualOutput);
+  const qkNorm = qkNormOf(reading);
   const widths = qkNorm === 'width' ? shape.heads + shape.kvHeads : qkNorm === 'head' ? 2 : 0;
   const shared = text.num_kv_shared_layers ?? 0;
   return {

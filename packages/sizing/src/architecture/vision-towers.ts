@@ -54,10 +54,13 @@ function encoderOf(reading: Reading, raw: RawVision): Encoder {
   const patch = raw.patch_size ?? 14;
   return {
     hidden,
-    width: raw.intermediate_size ?? 4 * hidden,
+    width: raw.intermediate_size ?? Math.round((raw.mlp_ratio ?? 4) * hidden),
     layers: need(reading, 'vision_config.num_hidden_layers', raw.depth ?? raw.num_hidden_layers),
     patchInputs:
-      (raw.in_channels ?? raw.num_channels ?? 3) * patch * patch * (raw.temporal_patch_size ?? 1),
+      (raw.in_channels ?? raw.in_chans ?? raw.num_channels ?? 3) *
+      patch *
+      patch *
+      (raw.temporal_patch_size ?? 1),
   };
 }
 
@@ -79,6 +82,49 @@ function qwenTower(reading: Reading, raw: RawVision): VisionTower {
     ...merger(hidden),
     ...(raw.deepstack_visual_indexes ?? []).flatMap(() => merger(merged)),
   ]);
+}
+
+/** Qwen2-VL: plain layers, a merger of 2 × 2 patches; `hidden_size` is the width it gives out. */
+function qwen2Tower(reading: Reading, raw: RawVision): VisionTower {
+  const hidden = need(reading, 'vision_config.embed_dim', raw.embed_dim);
+  const encoder = encoderOf(reading, { ...raw, hidden_size: hidden });
+  const output = raw.hidden_size ?? reading.hidden;
+  return tower(encoder, plainLayer(hidden, encoder.width, true), [
+    part('patch_embed', hidden, encoder.patchInputs),
+    ...patchMerger(raw, hidden, output, 2 * hidden),
+  ]);
+}
+
+/** Qwen2.5-VL: gated network with biases, norms without. */
+function qwen25Tower(reading: Reading, raw: RawVision): VisionTower {
+  const encoder = encoderOf(reading, raw);
+  const { hidden, width } = encoder;
+  const layer = [
+    part('attn.qkv', 3 * hidden, hidden),
+    part('attn.proj', hidden, hidden),
+    part('mlp.gate_up', 2 * width, hidden),
+    part('mlp.down', hidden, width),
+    vector(component, 'norms', 2 * hidden),
+    vector(component, 'biases', 5 * hidden + 2 * width),
+  ];
+  return tower(encoder, layer, [
+    part('patch_embed', hidden, encoder.patchInputs),
+    ...patchMerger(raw, hidden, raw.out_hidden_size ?? reading.hidden, hidden),
+  ]);
+}
+
+function patchMerger(
+  raw: RawVision,
+  hidden: number,
+  output: number,
+  norm: number,
+): readonly Tensor[] {
+  const merged = hidden * (raw.spatial_merge_size ?? 2) ** 2;
+  return [
+    part('merger.fc1', merged, merged),
+    part('merger.fc2', output, merged),
+    vector(component, 'merger.vectors', merged + output + norm),
+  ];
 }
 
 /** SigLIP with Gemma 3's projector. */
@@ -156,13 +202,21 @@ function pixtralTower(reading: Reading, raw: RawVision): VisionTower {
   ]);
 }
 
-/** MoonViT with a patch-merging projector (Kimi K2.5); its fields have names of their own. */
+/** MoonViT with a patch-merging projector (Kimi); in Kimi K2.5 its fields have names of their own. */
 function moonTower(reading: Reading, raw: RawVision): VisionTower {
-  const hidden = need(reading, 'vision_config.vt_hidden_size', raw.vt_hidden_size);
+  const hidden = need(
+    reading,
+    'vision_config.vt_hidden_size',
+    raw.vt_hidden_size ?? raw.hidden_size,
+  );
   const encoder: Encoder = {
     hidden,
-    width: raw.vt_intermediate_size ?? 4 * hidden,
-    layers: need(reading, 'vision_config.vt_num_hidden_layers', raw.vt_num_hidden_layers),
+    width: raw.vt_intermediate_size ?? raw.intermediate_size ?? 4 * hidden,
+    layers: need(
+      reading,
+      'vision_config.vt_num_hidden_layers',
+      raw.vt_num_hidden_layers ?? raw.num_hidden_layers,
+    ),
     patchInputs: 3 * (raw.patch_size ?? 14) ** 2,
   };
   const merged = 4 * hidden;
@@ -210,15 +264,17 @@ export function defaultVision(family: string): RawVision | null {
   return DEFAULTS.get(family) ?? null;
 }
 
-/** Counts the vision tower described by `raw`. */
-export function buildVisionTower(reading: Reading, raw: RawVision): VisionTower {
-  const kind = raw.model_type ?? '';
+/** Counts the vision tower described by `raw`; `family` is the whole model's, for towers that do not name themselves. */
+export function buildVisionTower(reading: Reading, raw: RawVision, family: string): VisionTower {
+  const kind = raw.model_type || family;
+  if (kind.startsWith('qwen2_5_vl')) return qwen25Tower(reading, raw);
+  if (kind.startsWith('qwen2_vl')) return qwen2Tower(reading, raw);
   if (kind.startsWith('qwen3')) return qwenTower(reading, raw);
   if (kind.startsWith('siglip')) return siglipTower(reading, raw);
   if (kind.startsWith('gemma4')) return gemma4Tower(reading, raw);
   if (kind.startsWith('llama4')) return llama4Tower(reading, raw);
   if (kind.startsWith('pixtral')) return pixtralTower(reading, raw);
-  if (raw.vt_hidden_size) return moonTower(reading, raw);
+  if (raw.vt_hidden_size || kind === 'moonvit') return moonTower(reading, raw);
   assume(
     reading,
     `vision tower of type "${kind || 'unknown'}" is counted as a plain vision transformer`,
