@@ -5,7 +5,9 @@
 export { type CallOptions, isAbort, withDeadline } from './abort.js';
 export type { Brand } from './brand.js';
 export { type Clock, systemClock } from './clock.js';
+export type { CounterRate, CounterStore, CounterTake } from './counter-store.js';
 export type { Demand, KvDemand, MemoryDemand, StepDemand } from './demand.js';
+export type { BandDemand, DemandSignal } from './demand-signal.js';
 export {
   AimError,
   type AimErrorOptions,
@@ -90,7 +92,9 @@ export type {
   LaunchCommand,
   LaunchEnvelope,
   Launcher,
+  LaunchOptions,
   ProcessExit,
+  ProcessMark,
   RunningProcess,
   ServedModel,
   ServingEngine,
