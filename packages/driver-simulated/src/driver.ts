@@ -2,46 +2,31 @@
  * The driver of a simulated node: the port's calls over the stored machine, with waiting, compare-and-set and watching.
  * Owns no rule of the machine; those are in kernel.ts and operations.ts.
  */
-import type {
-  AimError,
-  CallOptions,
-  CardId,
-  ChangeOptions,
-  Clock,
-  GpuDriver,
-  Inventory,
-  InventoryEvent,
-  Lease,
-  NodeName,
-  Rng,
-  SharedDevice,
-  SimulatedCard,
-  StateStore,
+import {
+  type CardId,
+  type ChangeOptions,
+  type Clock,
+  createLease,
+  type GpuDriver,
+  type Inventory,
+  type InventoryEvent,
+  type Lease,
+  type NodeName,
+  type Rng,
+  type SharedDevice,
+  type SimulatedCard,
+  type StateStore,
 } from '@aim-gpu/core';
-import { createLease } from '@aim-gpu/core';
-import {
-  createFaultScript,
-  type FaultableCall,
-  type FaultControl,
-  type FaultRule,
-} from './faults.js';
+import { createFaultScript, type FaultControl, type FaultRule } from './faults.js';
 import { type KernelVariant, NEWEST_KERNEL } from './kernel.js';
-import type { ChangeWindow } from './machine.js';
-import { createMachineStore, type MachineChange } from './machine-store.js';
-import { DRIVER_ID, observe } from './observation.js';
-import {
-  type ChangeContext,
-  type Outcome,
-  reboot,
-  reloadDriver,
-  stageMemory,
-  switchCompute,
-  toHolders,
-} from './operations.js';
+import { type ChangeRequest, createMachineChanges } from './machine-changes.js';
+import { createMachineStore } from './machine-store.js';
+import { DRIVER_ID } from './observation.js';
+import { reboot, reloadDriver, stageMemory, switchCompute, toHolders } from './operations.js';
 import { hostProcesses, type ProcessTable } from './process-table.js';
-import { machineRefused, staleGeneration, switchTimeout, unknownCard } from './refusals.js';
+import { switchTimeout, unknownCard } from './refusals.js';
 import { createSimulatedSharedDevice, detach } from './shared-device.js';
-import { drawWindow, type SimulatedTiming } from './timing.js';
+import type { SimulatedTiming } from './timing.js';
 
 /** How long the kernel holds a card after its process has left. */
 const LINGER_MS = 250;
@@ -110,68 +95,28 @@ export function createSimulatedDriver(options: SimulatedDriverOptions): Simulate
     lingerMs: LINGER_MS,
   });
 
-  const discover = async (call?: CallOptions): Promise<Inventory> => {
-    call?.signal?.throwIfAborted();
-    const fault = faults.take('discover', null);
-    if (fault?.kind === 'io') {
-      throw machineRefused('reading the machine', {
-        errno: 'EIO',
-        text: 'read error: Input/output error',
-      });
-    }
-    return observe({ node, state: await machine.read(), nowMs: clock.epochMs(), kernel });
-  };
-
-  /** Waits by the wall clock, which the machine's changes are kept in; one that was set back ends the wait. */
-  const waitUntil = async (untilMs: number, sinceMs: number, call: CallOptions): Promise<void> => {
-    for (;;) {
-      const nowMs = clock.epochMs();
-      if (nowMs >= untilMs || nowMs < sinceMs) return;
-      await clock.sleep(untilMs - nowMs, call);
-    }
-  };
+  const changes = createMachineChanges({
+    node,
+    machine,
+    kernel,
+    faults,
+    clock,
+    rng,
+    timing,
+    privileged: options.privileged !== false,
+  });
+  const { discover } = changes;
 
   const change = async (
-    what: {
-      readonly call: FaultableCall;
-      readonly kind: 'compute' | 'reload';
-      readonly card: CardId | null;
-    },
-    work: (context: ChangeContext) => Outcome,
-    call: ChangeOptions,
+    what: Omit<ChangeRequest, 'expect'>,
+    { expect, ...call }: ChangeOptions,
   ): Promise<Inventory> => {
-    call.signal?.throwIfAborted();
-    const window = await machine.update<ChangeWindow | null>((state, nowMs) => {
-      const refused = (error: AimError): MachineChange<never> => ({ state, error });
-      if (options.privileged === false) {
-        return refused(
-          machineRefused('changing a layout', {
-            errno: 'EPERM',
-            text: 'Command requires elevation',
-          }),
-        );
-      }
-      const { generation } = observe({ node, state, nowMs, kernel });
-      if (generation !== call.expect) return refused(staleGeneration(call.expect, generation));
-      const fault = faults.take(what.call, what.card);
-      const draw = (takesMs?: number): ChangeWindow =>
-        drawWindow({
-          kind: what.kind,
-          timing,
-          rng,
-          nowMs,
-          ...(takesMs === undefined ? {} : { takesMs }),
-        });
-      const outcome = work({ state, nowMs, kernel, fault, draw });
-      if (!outcome.ok) return refused(outcome.error);
-      return { state: outcome.state, value: outcome.window };
-    }, call);
+    const window = await changes.begin({ ...what, expect }, call);
     if (window !== null) {
-      const until = options.settle === 'caller' ? window.endsAtMs : window.visibleAtMs;
+      const until = options.settle === 'caller' ? 'end' : 'visible';
       const limitMs = what.kind === 'compute' ? COMPUTE_TIMEOUT_MS : RELOAD_TIMEOUT_MS;
-      const waitMs = until - window.startedAtMs;
-      await waitUntil(Math.min(until, window.startedAtMs + limitMs), window.startedAtMs, call);
-      if (waitMs > limitMs) throw switchTimeout(what.call, limitMs);
+      const ended = await changes.waitAtMost(window, { ...call, until, limitMs });
+      if (!ended) throw switchTimeout(what.call, limitMs);
     }
     return discover(call);
   };
@@ -207,17 +152,26 @@ export function createSimulatedDriver(options: SimulatedDriverOptions): Simulate
     discover,
     setComputeMode: (card, mode, call) =>
       change(
-        { call: 'set-compute', kind: 'compute', card },
-        (context) => switchCompute(context, card, mode),
+        {
+          call: 'set-compute',
+          kind: 'compute',
+          card,
+          work: (context) => switchCompute(context, card, mode),
+        },
         call,
       ),
     stageMemoryMode: (card, mode, call) =>
       change(
-        { call: 'stage-memory', kind: 'compute', card },
-        (context) => stageMemory(context, card, mode),
+        {
+          call: 'stage-memory',
+          kind: 'compute',
+          card,
+          work: (context) => stageMemory(context, card, mode),
+        },
         call,
       ),
-    reload: (call) => change({ call: 'reload', kind: 'reload', card: null }, reloadDriver, call),
+    reload: (call) =>
+      change({ call: 'reload', kind: 'reload', card: null, work: reloadDriver }, call),
     holders: async (card, call) => {
       const known = await machine.update((state) => ({ state, value: state }), call);
       if (!known.cards.some((entry) => entry.id === card)) {

@@ -1,8 +1,8 @@
 /**
- * Fault injection as data: which calls of the simulated machine go wrong, how, and how often. A script is a list of
- * rules; the first rule that still applies to a call is used up by it. Owns the bookkeeping, not the effects.
+ * Fault injection as data: which calls of the simulated machine go wrong, how, and how often. By script, a list of
+ * rules of which the first that still applies is used up by a call; or by seed. Owns the bookkeeping, not the effects.
  */
-import type { CardId } from '@aim-gpu/core';
+import { type CardId, type ComputeMode, createRng, type Rng } from '@aim-gpu/core';
 
 /** Calls that can be made to fail. */
 export type FaultableCall = 'discover' | 'set-compute' | 'stage-memory' | 'reload';
@@ -20,7 +20,11 @@ export type FaultEffect =
   /** A reload after which only the first half of the cards of each changed hive has the new memory mode. */
   | { readonly kind: 'half' }
   /** The call takes `ms`; when that is longer than the driver waits, the outcome is unknown. `applies`: it works in the end. */
-  | { readonly kind: 'hang'; readonly ms: number; readonly applies: boolean };
+  | { readonly kind: 'hang'; readonly ms: number; readonly applies: boolean }
+  /** The card switches and then says that it is in `compute`, until it is switched or loaded again. */
+  | { readonly kind: 'wrong-report'; readonly compute: ComputeMode }
+  /** The power is cut `afterMs` into the change and comes back at once; the call ends with `ERR_DRIVER_IO`. */
+  | { readonly kind: 'power-cut'; readonly afterMs: number };
 
 /** One rule of a fault script. */
 export interface FaultRule {
@@ -34,10 +38,21 @@ export interface FaultRule {
   readonly effect: FaultEffect;
 }
 
+/** Faults by chance, repeatable from their seed. */
+export interface RandomFaults {
+  readonly seed: number;
+  /** Chance of each call to go wrong, 0 to 1. */
+  readonly probability: number;
+  /** How many faults there are at most; without limit when left out. */
+  readonly most?: number;
+}
+
 /** The faults of a simulated machine. */
 export interface FaultControl {
   /** Replaces the script and starts its counts anew. */
   script(rules: readonly FaultRule[]): void;
+  /** Replaces the script by faults by chance. */
+  random(faults: RandomFaults): void;
   /** The rules that were used so far, in order. */
   fired(): readonly FaultRule[];
 }
@@ -48,17 +63,63 @@ export interface FaultScript extends FaultControl {
   take(call: FaultableCall, card: CardId | null): FaultEffect | null;
 }
 
+/** The effects that a call can have, for faults by chance. */
+const EFFECTS: Readonly<Record<FaultableCall, readonly ((rng: Rng) => FaultEffect)[]>> = {
+  discover: [() => ({ kind: 'io' })],
+  'set-compute': [
+    () => ({ kind: 'busy' }),
+    () => ({ kind: 'io' }),
+    () => ({ kind: 'permission' }),
+    () => ({ kind: 'no-change' }),
+    (rng) => ({ kind: 'hang', ms: 150_000, applies: rng.next() < 0.5 }),
+    () => ({ kind: 'wrong-report', compute: 'SPX' }),
+    (rng) => ({ kind: 'power-cut', afterMs: Math.floor(rng.next() * 4000) }),
+  ],
+  'stage-memory': [
+    () => ({ kind: 'busy' }),
+    () => ({ kind: 'io' }),
+    () => ({ kind: 'permission' }),
+    () => ({ kind: 'no-change' }),
+  ],
+  reload: [
+    () => ({ kind: 'busy' }),
+    () => ({ kind: 'io' }),
+    () => ({ kind: 'no-change' }),
+    () => ({ kind: 'half' }),
+    (rng) => ({ kind: 'hang', ms: 350_000, applies: rng.next() < 0.5 }),
+    (rng) => ({ kind: 'power-cut', afterMs: Math.floor(rng.next() * 15_000) }),
+  ],
+};
+
 /** Starts a fault script. */
 export function createFaultScript(rules: readonly FaultRule[]): FaultScript {
   let entries: { readonly rule: FaultRule; seen: number }[] = [];
+  let chance: (RandomFaults & { readonly rng: Rng }) | null = null;
   let fired: FaultRule[] = [];
   const script = (next: readonly FaultRule[]): void => {
     entries = next.map((rule) => ({ rule, seen: 0 }));
+    chance = null;
     fired = [];
+  };
+  const fire = (rule: FaultRule): FaultEffect => {
+    fired = [...fired, rule];
+    return rule.effect;
+  };
+  const takeByChance = (call: FaultableCall, card: CardId | null): FaultEffect | null => {
+    if (chance === null || fired.length >= (chance.most ?? Number.POSITIVE_INFINITY)) return null;
+    if (chance.rng.next() >= chance.probability) return null;
+    const choices = EFFECTS[call];
+    const make = choices[Math.floor(chance.rng.next() * choices.length)];
+    if (make === undefined) return null;
+    return fire({ on: call, effect: make(chance.rng), ...(card === null ? {} : { card }) });
   };
   script(rules);
   return {
     script,
+    random: (faults) => {
+      script([]);
+      chance = { ...faults, rng: createRng(faults.seed) };
+    },
     fired: () => fired,
     take: (call, card) => {
       for (const entry of entries) {
@@ -67,10 +128,9 @@ export function createFaultScript(rules: readonly FaultRule[]): FaultScript {
         entry.seen += 1;
         const first = (rule.after ?? 0) + 1;
         if (entry.seen < first || entry.seen >= first + (rule.times ?? 1)) continue;
-        fired = [...fired, rule];
-        return rule.effect;
+        return fire(rule);
       }
-      return null;
+      return takeByChance(call, card);
     },
   };
 }

@@ -27,6 +27,18 @@ export interface KernelVariant {
   readonly uuid: 'partition' | 'card';
   /** Which layouts the firmware offers: those captured, or also the product's `firmwareLayouts`. */
   readonly firmware: 'captured' | 'extended';
+  /** Names of the platform devices of partitions: `amdgpu_xcp_N` (newer and DKMS) or `amdgpu_xcp.N`. */
+  readonly naming: 'underscore' | 'dot';
+  /** Where KFD's location_id has the partition: bits 31 to 28 (newer) or the PCI function. */
+  readonly location: 'high-bits' | 'function';
+  /** What `available_compute_partition` lists: modes valid in the current memory mode (newer), or all of the dies. */
+  readonly modeList: 'current' | 'all';
+  /** Whether a management controller's display takes one of the 64 render minors, so that one partition has none. */
+  readonly bmc: boolean;
+  /** Whether `compute_partition_mem_alloc_mode` exists (about Linux 7.1). */
+  readonly memAllocMode: boolean;
+  /** Whether amd-smi only stages a memory mode (ROCm 7.0 and newer) or reloads the driver itself (up to 6.4). */
+  readonly memoryTool: 'stages' | 'reloads';
 }
 
 /** The newest kernel and firmware that public captures show. */
@@ -35,6 +47,26 @@ export const NEWEST_KERNEL: KernelVariant = {
   loadMode: 'each',
   uuid: 'partition',
   firmware: 'captured',
+  naming: 'underscore',
+  location: 'high-bits',
+  modeList: 'current',
+  bmc: false,
+  memAllocMode: true,
+  memoryTool: 'stages',
+};
+
+/** Kernel and tools of the ROCm 6.4 era, as the older captures show them. */
+export const ROCM_6_KERNEL: KernelVariant = {
+  busyScope: 'node',
+  loadMode: 'pairs',
+  uuid: 'card',
+  firmware: 'captured',
+  naming: 'dot',
+  location: 'function',
+  modeList: 'all',
+  bmc: false,
+  memAllocMode: false,
+  memoryTool: 'reloads',
 };
 
 /** A refusal as the machine words it. */

@@ -25,7 +25,21 @@ export interface CardState {
   readonly staged: MemoryMode | null;
   /** Rank among the cards in the KFD topology: a switched card is listed anew, behind the others. */
   readonly topologyRank: number;
-  readonly switching: (ChangeWindow & { readonly to: ComputeMode }) | null;
+  readonly switching:
+    | (ChangeWindow & { readonly to: ComputeMode; readonly says?: WrongReport })
+    | null;
+  /** What the card says of itself instead of what is true, until it is switched or loaded again. */
+  readonly says?: WrongReport | undefined;
+  /** Whether each partition may allocate its whole memory domain; taken back by every switch. */
+  readonly allocatesAll?: boolean | undefined;
+  /** Whether processes of a partition are kept apart, by partition; none when absent. */
+  readonly isolated?: readonly boolean[] | undefined;
+}
+
+/** A report that is not true. */
+export interface WrongReport {
+  /** The compute mode its file shows. */
+  readonly compute: ComputeMode;
 }
 
 /** A process that has opened a card. */
@@ -57,6 +71,8 @@ export interface MachineState {
   readonly revision: number;
   readonly cards: readonly CardState[];
   readonly reloading: ReloadState | null;
+  /** Whether the driver is unloaded: no card can be seen until it is loaded. */
+  readonly unloaded?: boolean | undefined;
   readonly processes: readonly ProcessState[];
   readonly nextKey: number;
 }
@@ -126,7 +142,7 @@ export function settle(state: MachineState, nowMs: number, lingerMs: number): Ma
     const cards = next.cards.map((card, index) => {
       const after = reloading.after.find((entry) => entry.id === card.id);
       const { compute, memory } = after ?? card;
-      return { ...card, compute, memory, staged: null, topologyRank: index, switching: null };
+      return { ...freshCard(card, index), compute, memory };
     });
     next = { ...next, cards, reloading: phaseOf(reloading, nowMs) === 'done' ? null : reloading };
   }
@@ -140,17 +156,26 @@ export function settle(state: MachineState, nowMs: number, lingerMs: number): Ma
   return processes.length === next.processes.length ? next : { ...next, processes };
 }
 
+/** A card as a load of the driver leaves it, but for its modes. */
+function freshCard(card: CardState, topologyRank: number): CardState {
+  const { id, product, hive, compute, memory } = card;
+  return { id, product, hive, compute, memory, staged: null, topologyRank, switching: null };
+}
+
 function settleCard(state: MachineState, card: CardState, nowMs: number): CardState {
   if (card.switching === null) return card;
   const phase = phaseOf(card.switching, nowMs);
   if (phase === 'changing') return card;
-  const { to } = card.switching;
+  const { to, says } = card.switching;
   const last = Math.max(...state.cards.map((other) => other.topologyRank));
-  const topologyRank = to === card.compute ? card.topologyRank : last + 1;
+  const changed = to !== card.compute;
   return {
     ...card,
     compute: to,
-    topologyRank,
+    topologyRank: changed ? last + 1 : card.topologyRank,
+    says,
+    allocatesAll: changed ? false : card.allocatesAll,
+    isolated: changed ? undefined : card.isolated,
     switching: phase === 'done' ? null : card.switching,
   };
 }

@@ -3,7 +3,15 @@
  * nodes, KFD nodes, UUIDs) and what is hidden while a change is under way.
  */
 import { createHash } from 'node:crypto';
-import type { Inventory, NodeName, ObservedCard, ObservedPartition, Problem } from '@aim-gpu/core';
+import {
+  type CardId,
+  type Inventory,
+  type NodeName,
+  type ObservedCard,
+  type ObservedPartition,
+  type Problem,
+  partitionCount,
+} from '@aim-gpu/core';
 import { partitionGeometry } from '@aim-gpu/core/products';
 import { type KernelVariant, offeredLayouts } from './kernel.js';
 import { type CardState, type MachineState, partitionsOf, phaseOf, productOf } from './machine.js';
@@ -15,7 +23,9 @@ export const DRIVER_ID = 'simulated';
 const FIRST_RENDER_MINOR = 128;
 const RENDER_MINORS_PER_CARD = 8;
 /** KFD lists the CPU sockets before the GPUs. */
-const CPU_NODES = 2;
+export const CPU_NODES = 2;
+/** 64 render minors in all (DRM_MINOR_RENDER); a management controller's display leaves 63 (captured). */
+const LAST_RENDER_MINOR = FIRST_RENDER_MINOR + 63;
 
 /** Reads the machine. The generation follows from what is seen and from the number of changes asked for. */
 export function observe(options: {
@@ -26,12 +36,14 @@ export function observe(options: {
 }): Inventory {
   const { node, state, nowMs, kernel } = options;
   const reload = state.reloading === null ? 'done' : phaseOf(state.reloading, nowMs);
-  const loaded = reload !== 'changing';
-  const kfdNodes = loaded ? numberKfdNodes(state, nowMs) : new Map<string, number>();
+  const loaded = reload !== 'changing' && state.unloaded !== true;
+  const kfdNodes = loaded ? numberKfdNodes(state, nowMs, kernel) : new Map<string, number>();
   const cards = loaded
     ? state.cards.map((card, index) => observeCard({ card, index, state, nowMs, kernel, kfdNodes }))
     : [];
-  const problems = loaded ? state.cards.flatMap((card) => problemsOf(card, nowMs)) : [RELOADING];
+  const problems = loaded
+    ? [...state.cards.flatMap((card) => problemsOf(card, nowMs)), ...cards.flatMap(disagreements)]
+    : [state.unloaded === true ? UNLOADED : RELOADING];
   const seen = JSON.stringify([cards, problems]);
   const digest = createHash('sha256').update(seen).digest('hex').slice(0, 12);
   return { node, driver: DRIVER_ID, generation: `${state.revision}-${digest}`, cards, problems };
@@ -42,6 +54,28 @@ const RELOADING: Problem = {
   message: 'the GPU driver is being reloaded; no card can be seen',
   where: 'amdgpu',
 };
+
+const UNLOADED: Problem = {
+  code: 'DRIVER_UNLOADED',
+  message: 'the GPU driver is not loaded; no card can be seen',
+  where: 'amdgpu',
+};
+
+/** A card that shows other partitions than its mode has: still appearing, without a render minor, or wrongly reported. */
+function disagreements(card: ObservedCard): readonly Problem[] {
+  const { compute } = card.layout;
+  if (compute === null || card.product === null) return [];
+  const want = partitionCount(compute, productOf({ product: card.product }).xcds);
+  const seen = card.partitions.length;
+  if (seen === want) return [];
+  return [
+    {
+      code: seen < want ? 'PARTITION_MISSING' : 'LAYOUT_DISAGREES',
+      message: `${card.id} in ${compute} shows ${seen} of ${want} partitions`,
+      where: card.id,
+    },
+  ];
+}
 
 function problemsOf(card: CardState, nowMs: number): readonly Problem[] {
   if (card.switching === null || phaseOf(card.switching, nowMs) !== 'changing') return [];
@@ -55,19 +89,31 @@ function problemsOf(card: CardState, nowMs: number): readonly Problem[] {
 }
 
 /** How many partitions can be seen: none in a switch, the first alone while the others are still appearing. */
-function visiblePartitions(card: CardState, state: MachineState, nowMs: number): number {
+export function visiblePartitions(card: CardState, state: MachineState, nowMs: number): number {
   const window = card.switching ?? state.reloading;
   const phase = window === null ? 'done' : phaseOf(window, nowMs);
   if (phase === 'changing') return 0;
   return phase === 'settling' ? 1 : partitionsOf(card);
 }
 
-function numberKfdNodes(state: MachineState, nowMs: number): Map<string, number> {
+/** N of /dev/dri/renderDN of a partition of the card at `position`; null when the node has run out of them. */
+function renderMinorOf(kernel: KernelVariant, position: number, partition: number): number | null {
+  const minor = FIRST_RENDER_MINOR + RENDER_MINORS_PER_CARD * position + partition;
+  return minor > (kernel.bmc ? LAST_RENDER_MINOR - 1 : LAST_RENDER_MINOR) ? null : minor;
+}
+
+function numberKfdNodes(
+  state: MachineState,
+  nowMs: number,
+  kernel: KernelVariant,
+): Map<string, number> {
   const numbers = new Map<string, number>();
   const listed = [...state.cards].sort((a, b) => a.topologyRank - b.topologyRank);
   let next = CPU_NODES;
   for (const card of listed) {
+    const position = state.cards.indexOf(card);
     for (let index = 0; index < visiblePartitions(card, state, nowMs); index += 1) {
+      if (renderMinorOf(kernel, position, index) === null) continue;
       numbers.set(`${card.id}/${index}`, next);
       next += 1;
     }
@@ -89,24 +135,33 @@ function observeCard(options: {
   const layout = { compute: card.compute, memory: card.memory };
   const partitions = partitionGeometry(product, layout)
     .slice(0, visible)
-    .map(
-      (partition): ObservedPartition => ({
-        index: partition.index,
-        xcds: partition.xcds,
-        computeUnits: partition.computeUnits,
-        memoryBytes: partition.memoryBytes,
-        renderMinor: FIRST_RENDER_MINOR + RENDER_MINORS_PER_CARD * index + partition.index,
-        uuid: uuidOf(card, partition.index, kernel),
-        kfdNode: kfdNodes.get(`${card.id}/${partition.index}`) ?? null,
-      }),
-    );
+    .flatMap((partition): readonly ObservedPartition[] => {
+      const renderMinor = renderMinorOf(kernel, index, partition.index);
+      // KFD leaves out a partition that got no render minor.
+      if (renderMinor === null) return [];
+      const { xcds, computeUnits, memoryBytes } = partition;
+      return [
+        {
+          index: partition.index,
+          xcds,
+          computeUnits,
+          memoryBytes,
+          renderMinor,
+          uuid: uuidOf(card, partition, kernel),
+          kfdNode: kfdNodes.get(`${card.id}/${partition.index}`) ?? null,
+        },
+      ];
+    });
   return {
     id: card.id,
     product: card.product,
     hive: card.hive,
     numaNode: index < state.cards.length / 2 ? 0 : 1,
     memoryBytes: product.memoryBytes,
-    layout: visible === 0 ? { compute: null, memory: card.memory } : layout,
+    layout: {
+      compute: visible === 0 ? null : (card.says?.compute ?? card.compute),
+      memory: card.memory,
+    },
     partitions,
     offered: offeredLayouts(product, kernel),
     writable: true,
@@ -114,15 +169,21 @@ function observeCard(options: {
 }
 
 /**
- * A partition's UUID in amd-smi's form: first byte of the serial, `ff`, PCI device id, then the other seven bytes
- * (from the published pair serial 0xC62AC130EE448403 and c6ff75a3-0000-1000-802a-c130ee448403). Null where the driver
- * gives all partitions of a card the same one.
+ * A partition's UUID as ROCr and HIP know it: the unique id of its first XCD. Null where the driver gives all
+ * partitions of a card the card's.
  */
-function uuidOf(card: CardState, partition: number, kernel: KernelVariant): string | null {
-  const own = kernel.uuid === 'partition' || partitionsOf(card) === 1;
-  if (!own) return null;
-  const unit = kernel.uuid === 'partition' ? `${card.id}/${partition}` : card.id;
-  const serial = createHash('sha256').update(unit).digest('hex').slice(0, 16);
-  const device = productOf(card).pciIds.find((entry) => !entry.virtual)?.id ?? '0000';
-  return `${serial.slice(0, 2)}ff${device}-0000-1000-80${serial.slice(2, 4)}-${serial.slice(4)}`;
+function uuidOf(
+  card: CardState,
+  partition: { readonly index: number; readonly xcds: number },
+  kernel: KernelVariant,
+): string | null {
+  if (kernel.uuid === 'card' && partitionsOf(card) > 1) return null;
+  return `GPU-${serialOf(card.id, partition.index * partition.xcds)}`;
+}
+
+/** The unique id of an XCD, 16 hex digits; that of the first is the card's own. */
+export function serialOf(card: CardId, xcd: number = 0): string {
+  const digest = createHash('sha256').update(`${card}/${xcd}`).digest('hex');
+  // Zero stands for none, so the first digit never is.
+  return `c${digest.slice(0, 15)}`;
 }

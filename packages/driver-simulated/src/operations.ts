@@ -37,6 +37,8 @@ export interface ChangeContext {
   readonly draw: (takesMs?: number) => ChangeWindow;
 }
 
+const NOT_LOADED: MachineRefusal = { errno: 'ENODEV', text: 'the GPU driver is not loaded' };
+
 /** Asks for another compute mode of one card. */
 export function switchCompute(context: ChangeContext, id: CardId, to: ComputeMode): Outcome {
   const { state, kernel, fault } = context;
@@ -45,6 +47,7 @@ export function switchCompute(context: ChangeContext, id: CardId, to: ComputeMod
   const what = `switching card ${id} to ${to}`;
   const injected = refusedByFault(what, fault);
   if (injected !== null) return injected;
+  if (state.unloaded === true) return refuse(what, NOT_LOADED);
   if (isChanging(context, card)) {
     return refuse(what, { errno: 'EBUSY', text: 'device is in reset' });
   }
@@ -58,7 +61,9 @@ export function switchCompute(context: ChangeContext, id: CardId, to: ComputeMod
   }
   const window = context.draw(fault?.kind === 'hang' ? fault.ms : undefined);
   const reached = changesNothing(fault) ? card.compute : to;
-  const cards = replaceCard(state, { ...card, switching: { ...window, to: reached } });
+  const says = fault?.kind === 'wrong-report' ? { compute: fault.compute } : undefined;
+  const switching = { ...window, to: reached, ...(says === undefined ? {} : { says }) };
+  const cards = replaceCard(state, { ...card, switching });
   return { ok: true, state: { ...state, revision: state.revision + 1, cards }, window };
 }
 
@@ -73,6 +78,7 @@ export function stageMemory(context: ChangeContext, id: CardId, to: MemoryMode):
   const what = `asking for ${to} of hive ${card.hive}`;
   const injected = refusedByFault(what, fault);
   if (injected !== null) return injected;
+  if (state.unloaded === true) return refuse(what, NOT_LOADED);
   if (isChanging(context, card)) {
     return refuse(what, { errno: 'EBUSY', text: 'device is in reset' });
   }
@@ -91,21 +97,45 @@ export function reloadDriver(context: ChangeContext): Outcome {
   const what = 'reloading the GPU driver';
   const injected = refusedByFault(what, fault);
   if (injected !== null) return injected;
-  const text = 'modprobe: FATAL: Module amdgpu is in use.';
-  if (state.reloading !== null || state.cards.some((card) => isChanging(context, card))) {
-    return refuse(what, { errno: 'EBUSY', text });
-  }
-  const holders = toHolders(state, null);
-  if (holders.length > 0) {
-    return { ok: false, error: deviceBusy({ what: 'the GPU driver', text, holders }) };
-  }
+  const refusal = state.unloaded === true ? null : refuseUnload(context);
+  if (refusal !== null) return refusal;
   const window = context.draw(fault?.kind === 'hang' ? fault.ms : undefined);
   const after = state.cards.map((card) => {
     const memory = reachedMemory(state, card, fault);
     return { id: card.id, memory, compute: loadedComputeMode(productOf(card), kernel, memory) };
   });
   const reloading = { ...window, after };
-  return { ok: true, state: { ...state, revision: state.revision + 1, reloading }, window };
+  const next = { ...state, revision: state.revision + 1, reloading, unloaded: false };
+  return { ok: true, state: next, window };
+}
+
+/** Unloads the driver: no card can be seen until it is loaded. */
+export function unloadDriver(context: ChangeContext): Outcome {
+  const { state, fault } = context;
+  const injected = refusedByFault('unloading the GPU driver', fault);
+  if (injected !== null) return injected;
+  if (state.unloaded === true) {
+    return refuse('unloading the GPU driver', {
+      errno: 'ENODEV',
+      text: 'modprobe: FATAL: Module amdgpu is not currently loaded.',
+    });
+  }
+  const refusal = refuseUnload(context);
+  if (refusal !== null) return refusal;
+  const next = { ...state, revision: state.revision + 1, unloaded: true };
+  return { ok: true, state: next, window: null };
+}
+
+/** A module that is used is not unloaded: by processes, or by a change of its own. */
+function refuseUnload(context: ChangeContext): Outcome | null {
+  const { state } = context;
+  const text = 'modprobe: FATAL: Module amdgpu is in use.';
+  if (state.reloading !== null || state.cards.some((card) => isChanging(context, card))) {
+    return refuse('reloading the GPU driver', { errno: 'EBUSY', text });
+  }
+  const holders = toHolders(state, null);
+  if (holders.length === 0) return null;
+  return { ok: false, error: deviceBusy({ what: 'the GPU driver', text, holders }) };
 }
 
 /** Cuts the power: what was staged, switched or running is lost, every card starts in its initial layout. */

@@ -72,3 +72,14 @@ export function switchTimeout(what: string, waitedMs: number): AimError {
     hint: 'read the machine back before doing anything else',
   });
 }
+
+/** The power went while a change was under way. */
+export function powerCut(): AimError {
+  return new AimError({
+    code: 'ERR_DRIVER_IO',
+    kind: 'unavailable',
+    message: 'the power was cut during the change; the machine has started anew',
+    details: { errno: 'ENODEV', machine: 'power cut' },
+    hint: 'read the machine back: every card is in its initial layout',
+  });
+}
