@@ -3,7 +3,8 @@
  * and the arithmetic of `location_id`; groups nothing. 64-bit ids stay text: they exceed what a number holds.
  */
 import { type Bytes, bytes, type CardId, cardId, type Problem } from '@aim-gpu/core';
-import type { FileTree } from './file-tree.js';
+import { type FileTree, namesIn } from './file-tree.js';
+import { problem, unreadable } from './problems.js';
 
 /** One GPU node of the topology: a partition as the kernel's compute driver sees it. */
 export interface KfdNode {
@@ -23,24 +24,38 @@ export interface KfdNode {
   readonly uniqueId: string | null;
   /** Size of its VRAM bank: what the partition may allocate. */
   readonly memoryBytes: Bytes | null;
+  /** The bank is there and says nothing usable, which is a problem of its own. */
+  readonly bankBroken: boolean;
 }
 
 /** The GPU nodes that could be read, in order, and what was wrong with the others. */
 export interface KfdTopology {
-  /** Whether the topology exists at all. */
+  /** Whether there are any nodes, CPU nodes included. */
   readonly present: boolean;
   readonly nodes: readonly KfdNode[];
   readonly problems: readonly Problem[];
 }
 
-const NODES = 'sys/class/kfd/kfd/topology/nodes';
+/** Where the topology is. */
+export const KFD_NODES = 'sys/class/kfd/kfd/topology/nodes';
+// A node of a large host has one bank; more than this is no answer of the kernel.
+const MAX_BANKS = 16;
 const AMD_VENDOR = 0x1002;
 const HEAP_TYPES_OF_VRAM: readonly string[] = ['1', '2'];
 
 /** Reads the topology. Each file is read once. */
 export async function readKfdTopology(tree: FileTree): Promise<KfdTopology> {
-  const names = (await tree.list(NODES)).filter((name) => /^\d+$/.test(name));
-  const numbers = names.map(Number).sort((a, b) => a - b);
+  const listed = await tree.list(KFD_NODES);
+  if (listed.kind === 'unreadable') {
+    const what = 'the KFD topology cannot be listed';
+    const problems = [unreadable('KFD_UNREADABLE', what, listed.reason, KFD_NODES)];
+    return { present: true, nodes: [], problems };
+  }
+  const names = listed.kind === 'names' ? listed.names : [];
+  const numbers = names
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .sort((a, b) => a - b);
   const read = await Promise.all(numbers.map((index) => readNode(tree, index)));
   return {
     present: numbers.length > 0,
@@ -55,14 +70,12 @@ interface NodeReading {
 }
 
 async function readNode(tree: FileTree, index: number): Promise<NodeReading> {
-  const where = `${NODES}/${index}/properties`;
+  const where = `${KFD_NODES}/${index}/properties`;
   const file = await tree.read(where);
   if (file.kind !== 'text') {
     const reason = file.kind === 'absent' ? 'it is missing' : file.reason;
-    return {
-      node: null,
-      problems: [problem('KFD_NODE_UNREADABLE', `KFD node ${index}: ${reason}`, where)],
-    };
+    const problems = [unreadable('KFD_NODE_UNREADABLE', `KFD node ${index}`, reason, where)];
+    return { node: null, problems };
   }
   const properties = parseProperties(file.text);
   const simds = toCount(properties.get('simd_count'));
@@ -82,7 +95,7 @@ async function readNode(tree: FileTree, index: number): Promise<NodeReading> {
       problems: [problem('KFD_NODE_INVALID', `KFD node ${index} has no usable location_id`, where)],
     };
   }
-  const memory = await readMemory(tree, index);
+  const memory = await readMemory(tree, index, toCount(properties.get('mem_banks_count')));
   const simdsPerUnit = toCount(properties.get('simd_per_cu'));
   const node: KfdNode = {
     index,
@@ -95,27 +108,39 @@ async function readNode(tree: FileTree, index: number): Promise<NodeReading> {
     hiveId: toId(properties.get('hive_id')),
     uniqueId: toId(properties.get('unique_id')),
     memoryBytes: memory.bytes,
+    bankBroken: memory.problems.length > 0,
   };
   return { node, problems: memory.problems };
 }
 
+/** The size of the first VRAM bank; what a node lacks or says wrongly is a problem. */
 async function readMemory(
   tree: FileTree,
   index: number,
+  count: number | null,
 ): Promise<{ readonly bytes: Bytes | null; readonly problems: readonly Problem[] }> {
-  const banks = `${NODES}/${index}/mem_banks`;
+  const directory = `${KFD_NODES}/${index}/mem_banks`;
+  // The kernel numbers banks from 0; listing them would cost as much as reading one.
+  const names =
+    count === null
+      ? await namesIn(tree, directory)
+      : Array.from({ length: Math.min(count, MAX_BANKS) }, (_, bank) => String(bank));
   const problems: Problem[] = [];
-  for (const bank of await tree.list(banks)) {
-    const where = `${banks}/${bank}/properties`;
+  for (const bank of names) {
+    const where = `${directory}/${bank}/properties`;
     const file = await tree.read(where);
+    if (file.kind === 'unreadable')
+      problems.push(
+        unreadable('KFD_BANK_INVALID', `a memory bank of KFD node ${index}`, file.reason, where),
+      );
     if (file.kind !== 'text') continue;
     const properties = parseProperties(file.text);
-    if (!HEAP_TYPES_OF_VRAM.includes(properties.get('heap_type') ?? '')) continue;
+    const heap = properties.get('heap_type');
     const size = toCount(properties.get('size_in_bytes'));
-    if (size !== null && size > 0) return { bytes: bytes(size), problems };
-    problems.push(
-      problem('KFD_BANK_INVALID', `memory bank ${bank} of KFD node ${index} has no size`, where),
-    );
+    if (heap !== undefined && !HEAP_TYPES_OF_VRAM.includes(heap)) continue;
+    if (heap !== undefined && size !== null && size > 0) return { bytes: bytes(size), problems };
+    const message = `memory bank ${bank} of KFD node ${index} has no ${heap === undefined ? 'type' : 'size'}`;
+    problems.push(problem('KFD_BANK_INVALID', message, where));
   }
   return { bytes: null, problems };
 }
@@ -166,8 +191,4 @@ function toId(text: string | undefined): string | null {
   // Zero stands for none; 64 bits have 20 digits at most.
   if (text === undefined || !/^\d{1,20}$/.test(text) || /^0+$/.test(text)) return null;
   return BigInt(text) < 2n ** 64n ? text : null;
-}
-
-function problem(code: string, message: string, where: string): Problem {
-  return { code, message, where };
 }
