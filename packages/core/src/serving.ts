@@ -98,9 +98,27 @@ export interface ProcessExit {
   readonly at: EpochMs;
 }
 
+/**
+ * What proves later that a process is the very one that was started: pids are given out again, so a pid alone proves
+ * nothing.
+ */
+export interface ProcessMark {
+  readonly pid: number;
+  /** Clock ticks from boot to its start; null where the host does not say. */
+  readonly startTicks: string | null;
+  /** The boot those ticks count from; null where the host does not say. */
+  readonly bootId: string | null;
+  /** Random text in its environment. */
+  readonly nonce: string;
+  /** SHA-256 of its argument list, hexadecimal: arguments may hold secrets. */
+  readonly argvSha256: string;
+}
+
 /** A process that runs. */
 export interface RunningProcess {
   readonly pid: number;
+  /** What to find it again by; left out by launchers that cannot adopt. */
+  readonly mark?: () => ProcessMark;
   readonly exited: Promise<ProcessExit>;
   /** The last lines it printed, oldest first, bounded. */
   lastOutput(): readonly string[];
@@ -108,14 +126,30 @@ export interface RunningProcess {
   stop(options: { readonly graceMs: number }): Promise<ProcessExit>;
 }
 
-/** Runs commands; processes today, containers and pods later. What it starts must not outlive it. */
+/** Options of {@link Launcher.launch}. */
+export interface LaunchOptions extends CallOptions {
+  readonly name: string;
+  readonly logFile: string | null;
+  /**
+   * Called, by launchers that can adopt, when the process exists and does not run the command yet: what is written
+   * down here is known of every command that ever ran. The command never runs when this throws.
+   */
+  readonly beforeRun?: (mark: ProcessMark) => Promise<void>;
+}
+
+/** Runs commands; processes today, containers and pods later. What it starts must not outlive it, unless it adopts. */
 export interface Launcher {
   readonly specVersion: 1;
   /** Starts a command. Throws `ERR_LAUNCH_FAILED` (unavailable) when it cannot be started at all. */
-  launch(
-    command: LaunchCommand,
-    options: CallOptions & { readonly name: string; readonly logFile: string | null },
-  ): Promise<RunningProcess>;
+  launch(command: LaunchCommand, options: LaunchOptions): Promise<RunningProcess>;
+  /**
+   * Takes over a process that an earlier launcher started and that outlived it; null when it has ended, or when its
+   * pid belongs to another process now. Only launchers whose processes outlive them have it.
+   */
+  adopt?(
+    mark: ProcessMark,
+    options: { readonly name: string; readonly logFile: string | null },
+  ): Promise<RunningProcess | null>;
 }
 
 /** One instance that serves a model now. */
@@ -140,6 +174,8 @@ export interface ServedModel {
   readonly band: Band;
   readonly fallback: WorkloadName | null;
   readonly maxModelLen: number;
+  /** True while it is stopped because nobody asked for it: the next {@link EndpointDirectory.request} starts it. */
+  readonly parked?: boolean;
   /** Targets its requests are judged by; its band's when left out or all null. */
   readonly slo?: Slo;
 }

@@ -6,7 +6,6 @@ import { once } from 'node:events';
 import { createWriteStream, mkdirSync, type WriteStream } from 'node:fs';
 import path from 'node:path';
 import {
-  AimError,
   type Clock,
   type IdSource,
   isAbort,
@@ -19,10 +18,11 @@ import { findProgram } from './find-program.js';
 import { startBehindGate } from './gated-start.js';
 import { type Guard, REAP_LIMIT_MS, startGuard } from './guard.js';
 import { LAUNCH_ID_VARIABLE } from './guard-script.js';
+import { launchFailed } from './launch-failed.js';
 import { createOutputRing } from './output-ring.js';
 import { superviseProcess } from './supervised-process.js';
 
-/** What {@link createProcessLauncher} needs. */
+/** What a launcher of processes needs. */
 export interface ProcessLauncherOptions {
   readonly clock: Clock;
   /** Names each launch, so that children which left its process group are still found. Must not repeat. */
@@ -36,8 +36,9 @@ export interface ProcessLauncherOptions {
 }
 
 /** Characters of one line that are kept: enough for any message, not for a dumped tensor. */
-const MAX_LINE_LENGTH = 4096;
-const DEFAULT_OUTPUT_LINES = 200;
+export const MAX_LINE_LENGTH = 4096;
+/** Lines kept unless told otherwise. */
+export const DEFAULT_OUTPUT_LINES = 200;
 
 /**
  * Makes a launcher of child processes. What it starts ends with `stop`, and at the latest about a second after the
@@ -100,15 +101,4 @@ async function openLog(file: string): Promise<WriteStream> {
   await once(log, 'open');
   log.on('error', () => undefined);
   return log;
-}
-
-function launchFailed(name: string, reason: string, cause?: unknown): AimError {
-  return new AimError({
-    code: 'ERR_LAUNCH_FAILED',
-    kind: 'unavailable',
-    message: `${name} could not be started: ${reason}`,
-    hint: 'check that the engine is installed and on PATH of the process that launches it',
-    details: { name, reason },
-    ...(cause === undefined ? {} : { cause }),
-  });
 }

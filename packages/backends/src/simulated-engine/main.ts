@@ -6,6 +6,9 @@ import { AimError, systemClock as clock, systemIds as ids, type SharedDevice } f
 import { CONFIG_VARIABLE, parseSimulatedEngineConfig } from './config.js';
 import { startSimulatedEngine } from './start.js';
 
+// A log on a full disk, or a reader that went away, is no reason to stop serving.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+
 async function run(): Promise<void> {
   const config = parseSimulatedEngineConfig(process.env[CONFIG_VARIABLE] ?? '');
   const handle = await startSimulatedEngine({

@@ -77,3 +77,15 @@ export function livenessOf(identity: ProcessIdentity): Liveness {
   if (identity.startTicks === null || startTicks === null) return 'alive';
   return identity.startTicks === startTicks ? 'alive' : 'dead';
 }
+
+/** When a process started: in ticks from boot, of which boot. Null where nothing of it runs or nobody says. */
+export interface ProcessStart {
+  readonly startTicks: string | null;
+  readonly bootId: string | null;
+}
+
+/** Reads when the process with a pid started; null when none has it. A zombie has ended. */
+export function readProcessStart(pid: number): ProcessStart | null {
+  if (!isProcessAlive(pid)) return null;
+  return { startTicks: readStat(pid)?.startTicks ?? null, bootId: bootId() };
+}

@@ -3,6 +3,7 @@
  *
  * @packageDocumentation
  */
+export { type ProcessStart, readProcessStart } from '../internal/process-identity.js';
 export { createFileStateStore, type FileStateStoreOptions } from './file-state-store.js';
 export {
   createSharedDeviceClient,

@@ -1,0 +1,111 @@
+/**
+ * One engine process that outlives whoever started it, started here or adopted: its end and its stop. Owns the rule
+ * that an exit is reported only when the whole process group is gone; starts no engine.
+ */
+import type { ChildProcess } from 'node:child_process';
+import type { Clock, Logger, ProcessExit, ProcessMark, RunningProcess } from '@aim-gpu/core';
+import { REAP_LIMIT_MS, startGuard } from './guard.js';
+import { isRunning, refreshMark } from './process-marks.js';
+
+/** How soon the end of an adopted process is seen: it is nobody's child here, so it is looked for. */
+const LOOK_EVERY_MS = 200;
+
+/** What {@link watchLastingProcess} takes over. */
+export interface LastingProcessOptions {
+  readonly name: string;
+  readonly mark: ProcessMark;
+  /** Null for an adopted process. */
+  readonly child: ChildProcess | null;
+  readonly lastOutput: () => readonly string[];
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Watches a process until it is gone, and stops it when asked. Keeps nobody alive that only watches. */
+export function watchLastingProcess(options: LastingProcessOptions): RunningProcess {
+  const { name, child, clock, logger } = options;
+  const { pid } = options.mark;
+  let mark = options.mark;
+  let ended = false;
+  const left = child === null ? lookForEnd(mark, clock) : endOf(child);
+  const exited = left.then(async ({ code, signal }): Promise<ProcessExit> => {
+    ended = true;
+    const at = clock.epochMs();
+    await reap(mark, clock);
+    logger.info('engine-exited', { name, pid, code, signal });
+    return { code, signal, at };
+  });
+  let stopping: Promise<ProcessExit> | null = null;
+  const stop = async (graceMs: number): Promise<ProcessExit> => {
+    if (!ended && graceMs > 0) {
+      signalGroup(mark, 'SIGTERM');
+      await firstOf(left, clock, graceMs);
+    }
+    if (!ended) {
+      logger.warn('engine-killed', { name, pid, graceMs });
+      signalGroup(mark, 'SIGKILL');
+    }
+    return exited;
+  };
+  return {
+    pid,
+    exited,
+    lastOutput: options.lastOutput,
+    mark: () => {
+      mark = refreshMark(mark);
+      return mark;
+    },
+    stop: ({ graceMs }) => {
+      stopping ??= stop(graceMs);
+      return stopping;
+    },
+  };
+}
+
+type Left = Pick<ProcessExit, 'code' | 'signal'>;
+
+function endOf(child: ChildProcess): Promise<Left> {
+  return new Promise((resolve) => {
+    child.once('exit', (code, signal) => resolve({ code, signal }));
+  });
+}
+
+/** How it ended is known to its parent alone. */
+function lookForEnd(mark: ProcessMark, clock: Clock): Promise<Left> {
+  return new Promise((resolve) => {
+    const look = (): void => {
+      if (isRunning(mark)) clock.timer(LOOK_EVERY_MS, look);
+      else resolve({ code: null, signal: null });
+    };
+    look();
+  });
+}
+
+/** Kills what is left of the group and what left it. */
+async function reap({ pid, startTicks, nonce }: ProcessMark, clock: Clock): Promise<void> {
+  try {
+    const guard = await startGuard({ launchId: nonce, clock });
+    await guard.watch(pid, startTicks ?? '0');
+    await guard.reap(REAP_LIMIT_MS);
+  } catch {
+    // Without a shell or processes to spare the group's own signals have to do.
+  }
+}
+
+function signalGroup(mark: ProcessMark, signal: NodeJS.Signals): void {
+  if (!isRunning(mark)) return;
+  try {
+    process.kill(-mark.pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+async function firstOf(work: Promise<unknown>, clock: Clock, ms: number): Promise<void> {
+  let cancel = (): void => undefined;
+  const late = new Promise<void>((resolve) => {
+    cancel = clock.timer(ms, resolve);
+  });
+  await Promise.race([work, late]);
+  cancel();
+}
