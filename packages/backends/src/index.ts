@@ -10,9 +10,17 @@ export {
   type DriveLoadOptions,
   driveLoad,
   type LoadResult,
+  type RequestFailure,
   type RequestTiming,
 } from './load/drive-load.js';
 export type { LoadSummary, Spread } from './load/load-summary.js';
+export {
+  type MeasuredSetting,
+  type MeasureEndpointOptions,
+  measureEndpoint,
+  readServedModels,
+  type SweepSetting,
+} from './load/measure-endpoint.js';
 export { createSglangEngine, type SglangEngineOptions } from './sglang/sglang-engine.js';
 export type { SimulatedPartition } from './simulated-engine/config.js';
 export {

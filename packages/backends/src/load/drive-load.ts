@@ -10,6 +10,7 @@ import {
   type IdSource,
   isAbort,
   systemIds,
+  withDeadline,
 } from '@aim-gpu/core';
 import { Agent, request } from 'undici';
 import { chatTextOf } from '../simulated-engine/pseudo-text.js';
@@ -18,7 +19,8 @@ import { type LoadSummary, summarizeLoad } from './load-summary.js';
 
 /** What {@link driveLoad} sends. At least one of `requests` and `durationMs` ends it. */
 export interface DriveLoadOptions extends CallOptions {
-  readonly endpoint: EndpointAddress;
+  /** An address, or a server's URL without `/v1`, such as `https://host/prefix`. */
+  readonly endpoint: EndpointAddress | string;
   readonly model: string;
   /** Clients, each sending its next request when the last one is answered. */
   readonly concurrency: number;
@@ -29,7 +31,13 @@ export interface DriveLoadOptions extends CallOptions {
   readonly requests?: number;
   /** Sends no new request after so long; what is under way is finished and counted. */
   readonly durationMs?: number;
+  /** A request that takes longer is given up and counts as failed; by default none is. */
+  readonly requestTimeoutMs?: number;
   readonly clock: Clock;
+  /** Sends no new request after so many failed; by default it goes on. */
+  readonly stopAfterFailures?: number;
+  /** Opens a connection for each request: llama-server closes kept ones without saying so. By default they are kept. */
+  readonly freshConnections?: boolean;
   /** Makes prompts different from each other, so that no prefix cache helps; random unless given. */
   readonly ids?: IdSource;
   /** Sent with every request, such as `authorization`. */
@@ -41,15 +49,28 @@ export interface RequestTiming {
   readonly startMs: number;
   /** From sending to the first text; null when none came. */
   readonly ttftMs: number | null;
-  /** Mean time between texts after the first; null with fewer than two. */
+  /** Mean time between tokens after the first; null with fewer than two texts. */
   readonly tpotMs: number | null;
   readonly e2eMs: number;
+  /** Whether the server said how many tokens it counted; without it `promptTokens` is 0 and texts stand for tokens. */
+  readonly counted: boolean;
   /** As the server counted them. */
   readonly promptTokens: number;
   readonly outputTokens: number;
   /** What went wrong, null when nothing did. */
-  readonly error: { readonly status: number | null; readonly message: string } | null;
+  readonly error: RequestFailure | null;
 }
+
+/** Why a request gave no timing. */
+export interface RequestFailure {
+  /** The server's status when it is not 200. */
+  readonly status: number | null;
+  /** `status`: it answered another status; `timeout`: too late; `broken`: the connection or the stream broke. */
+  readonly why: 'status' | 'timeout' | 'broken';
+  readonly message: string;
+}
+
+const MOST_ERROR_CHARACTERS = 2000;
 
 /** What a load felt like. */
 export interface LoadResult {
@@ -77,10 +98,14 @@ export async function driveLoad(options: DriveLoadOptions): Promise<LoadResult> 
   const endMs = clock.monoMs() + durationMs;
   const timings: RequestTiming[] = [];
   let sent = 0;
+  let failed = 0;
+  const mostFailed = options.stopAfterFailures ?? Number.POSITIVE_INFINITY;
   const client = async (): Promise<void> => {
-    while (sent < limit && clock.monoMs() < endMs) {
+    while (sent < limit && failed < mostFailed && clock.monoMs() < endMs) {
       sent += 1;
-      timings.push(await sendOne(options, agent));
+      const timing = await sendOne(options, agent);
+      if (timing.error !== null) failed += 1;
+      timings.push(timing);
     }
   };
   try {
@@ -92,58 +117,106 @@ export async function driveLoad(options: DriveLoadOptions): Promise<LoadResult> 
 }
 
 async function sendOne(options: DriveLoadOptions, agent: Agent): Promise<RequestTiming> {
-  const { clock, endpoint, signal } = options;
-  const salt = (options.ids ?? systemIds).next();
+  const { clock, signal, requestTimeoutMs } = options;
+  const body = toBody(options);
   const startMs = clock.monoMs();
-  const seen = {
-    firstMs: null as number | null,
-    lastMs: startMs as number,
-    texts: 0,
-    usage: null as Usage | null,
-  };
+  const seen: Seen = { firstMs: null, lastMs: startMs, texts: 0, usage: null };
   let error: RequestTiming['error'] = null;
   try {
-    const response = await request(`http://${toAuthority(endpoint)}/v1/chat/completions`, {
-      method: 'POST',
-      dispatcher: agent,
-      headers: { ...options.headers, 'content-type': 'application/json' },
-      body: JSON.stringify({
-        model: options.model,
-        messages: [{ role: 'user', content: chatTextOf(options.promptTokens, salt) }],
-        max_tokens: options.outputTokens,
-        // vLLM, SGLang and the simulated engine know it; a server that does not ends where it likes.
-        ignore_eos: true,
-        stream: true,
-        stream_options: { include_usage: true },
-      }),
-      ...(signal === undefined ? {} : { signal }),
-    });
-    if (response.statusCode === 200) {
-      const reader = createEventStreamReader();
-      const decoder = new TextDecoder();
-      for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
-        const now = clock.monoMs();
-        for (const payload of reader.push(decoder.decode(chunk, { stream: true }))) {
-          takeEvent(payload, now, seen);
-        }
-      }
-    } else {
-      error = { status: response.statusCode, message: await response.body.text() };
-    }
+    const exchange = (within?: AbortSignal): Promise<RequestFailure | null> =>
+      stream(options, agent, body, seen, within);
+    const limit = { clock, what: 'the answer', ...(signal === undefined ? {} : { signal }) };
+    error =
+      requestTimeoutMs === undefined
+        ? await exchange(signal)
+        : await withDeadline(exchange, { ...limit, ms: requestTimeoutMs });
   } catch (cause) {
     if (isAbort(cause, signal)) throw cause;
-    error = { status: null, message: cause instanceof Error ? cause.message : String(cause) };
+    const late = AimError.is(cause, 'ERR_TIMEOUT');
+    const message = cause instanceof Error ? cause.message : String(cause);
+    error = {
+      status: null,
+      why: late ? 'timeout' : 'broken',
+      message: late ? `no whole answer within ${requestTimeoutMs} ms` : message,
+    };
   }
-  const { firstMs, lastMs, texts } = seen;
+  const { firstMs, lastMs, texts, usage } = seen;
+  const tokens = usage?.completion_tokens ?? texts;
   return {
     startMs,
     ttftMs: firstMs === null ? null : firstMs - startMs,
-    tpotMs: firstMs === null || texts < 2 ? null : (lastMs - firstMs) / (texts - 1),
+    // A server may put several tokens into one text, so its own count is the better divisor.
+    tpotMs:
+      firstMs === null || texts < 2 ? null : (lastMs - firstMs) / (Math.max(tokens, texts) - 1),
     e2eMs: clock.monoMs() - startMs,
-    promptTokens: seen.usage?.prompt_tokens ?? 0,
-    outputTokens: seen.usage?.completion_tokens ?? texts,
+    counted: usage !== null,
+    promptTokens: usage?.prompt_tokens ?? 0,
+    outputTokens: tokens,
     error,
   };
+}
+
+function toBody(options: DriveLoadOptions): string {
+  const salt = (options.ids ?? systemIds).next();
+  return JSON.stringify({
+    model: options.model,
+    messages: [{ role: 'user', content: chatTextOf(options.promptTokens, salt) }],
+    max_tokens: options.outputTokens,
+    // vLLM, SGLang, llama.cpp and the simulated engine know it; a server that does not ends where it likes.
+    ignore_eos: true,
+    stream: true,
+    stream_options: { include_usage: true },
+  });
+}
+
+/** One streaming chat completion; what comes goes into `seen`. */
+async function stream(
+  options: DriveLoadOptions,
+  agent: Agent,
+  body: string,
+  seen: Seen,
+  signal: AbortSignal | undefined,
+): Promise<RequestFailure | null> {
+  const response = await request(`${toUrl(options.endpoint)}/v1/chat/completions`, {
+    method: 'POST',
+    dispatcher: agent,
+    headers: { ...options.headers, 'content-type': 'application/json' },
+    body,
+    ...(options.freshConnections === true ? { reset: true } : {}),
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const answer = response.body as AsyncIterable<Uint8Array>;
+  if (response.statusCode !== 200) {
+    const message = await beginningOf(answer);
+    return { status: response.statusCode, why: 'status', message };
+  }
+  const reader = createEventStreamReader();
+  const decoder = new TextDecoder();
+  for await (const chunk of answer) {
+    const now = options.clock.monoMs();
+    for (const payload of reader.push(decoder.decode(chunk, { stream: true }))) {
+      takeEvent(payload, now, seen);
+    }
+  }
+  return null;
+}
+
+/** The first characters of a body that may be endless. */
+async function beginningOf(body: AsyncIterable<Uint8Array>): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = '';
+  for await (const chunk of body) {
+    text += decoder.decode(chunk, { stream: true });
+    if (text.length > MOST_ERROR_CHARACTERS) break;
+  }
+  return text.slice(0, MOST_ERROR_CHARACTERS);
+}
+
+interface Seen {
+  firstMs: number | null;
+  lastMs: number;
+  texts: number;
+  usage: Usage | null;
 }
 
 interface Usage {
@@ -152,28 +225,36 @@ interface Usage {
 }
 
 interface Chunk {
-  readonly choices?: readonly { readonly delta?: { readonly content?: string | null } }[];
+  readonly choices?: readonly {
+    readonly delta?: {
+      readonly content?: string | null;
+      /** What a reasoning model thinks, as vLLM and SGLang and as llama.cpp name it: tokens like any other. */
+      readonly reasoning?: string | null;
+      readonly reasoning_content?: string | null;
+    };
+  }[];
   readonly usage?: Usage | null;
+  readonly error?: { readonly message?: string } | null;
 }
 
-function takeEvent(
-  payload: string,
-  nowMs: number,
-  seen: { firstMs: number | null; lastMs: number; texts: number; usage: Usage | null },
-): void {
+function takeEvent(payload: string, nowMs: number, seen: Seen): void {
   if (payload === '[DONE]') return;
   const chunk = JSON.parse(payload) as Chunk;
+  if (chunk.error) throw new Error(chunk.error.message ?? 'the stream carries an error');
   if (chunk.usage) seen.usage = chunk.usage;
   for (const { delta } of chunk.choices ?? []) {
-    if (!delta?.content) continue;
+    if (!delta?.content && !delta?.reasoning && !delta?.reasoning_content) continue;
     seen.firstMs ??= nowMs;
     seen.lastMs = nowMs;
     seen.texts += 1;
   }
 }
 
-function toAuthority({ host, port }: EndpointAddress): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+/** The URL that `/v1/…` is put behind. */
+export function toUrl(endpoint: EndpointAddress | string): string {
+  if (typeof endpoint === 'string') return endpoint.replace(/\/+$/, '');
+  const { host, port } = endpoint;
+  return host.includes(':') ? `http://[${host}]:${port}` : `http://${host}:${port}`;
 }
 
 function invalid(message: string): AimError {

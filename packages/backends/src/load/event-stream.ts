@@ -4,9 +4,12 @@
 
 /** A reader that keeps half events until the rest comes. */
 export interface EventStreamReader {
-  /** The payloads of the events that `text` completes. */
+  /** The payloads of the events that `text` completes. Throws when an event grows beyond a million characters. */
   push(text: string): readonly string[];
 }
+
+/** No event of a chat completion comes near it; a stream without ends of events must not fill the memory. */
+const MOST_CHARACTERS = 1_048_576;
 
 /** Makes a reader for one stream (WHATWG event streams; only `data:` lines matter here). */
 export function createEventStreamReader(): EventStreamReader {
@@ -15,6 +18,7 @@ export function createEventStreamReader(): EventStreamReader {
     push: (text) => {
       const events = (rest + text).split(/\r?\n\r?\n/);
       rest = events.pop() ?? '';
+      if (rest.length > MOST_CHARACTERS) throw new Error('an event of the stream has no end');
       return events
         .map((event) =>
           event

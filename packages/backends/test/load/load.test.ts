@@ -151,6 +151,7 @@ describe('a summary', () => {
     ttftMs,
     tpotMs: 10,
     e2eMs: 1000,
+    counted: true,
     promptTokens: 10,
     outputTokens: 50,
     error: null,
@@ -160,7 +161,7 @@ describe('a summary', () => {
   it('takes quantiles and rates over what completed', () => {
     const timings = [
       ...Array.from({ length: 100 }, (_, index) => timing(index + 1)),
-      timing(9999, { error: { status: 500, message: 'x' } }),
+      timing(9999, { error: { status: 500, why: 'status', message: 'x' } }),
     ];
     expect(summarizeLoad(timings)).toEqual({
       completed: 100,
