@@ -3,7 +3,7 @@
  *
  * @packageDocumentation
  */
-export { createLastingLauncher } from './launcher/lasting-launcher.js';
+export { createLastingLauncher, type LastingLauncherOptions } from './launcher/lasting-launcher.js';
 export { createProcessLauncher, type ProcessLauncherOptions } from './launcher/process-launcher.js';
 export { createLlamaCppEngine, type LlamaCppEngineOptions } from './llama-cpp/llama-cpp-engine.js';
 export {

@@ -150,6 +150,11 @@ export interface Launcher {
     mark: ProcessMark,
     options: { readonly name: string; readonly logFile: string | null },
   ): Promise<RunningProcess | null>;
+  /**
+   * Ends every process that this launcher's owner ever started, by earlier launchers too, but those marked. Resolves to
+   * their number. Only launchers that adopt have it.
+   */
+  reclaim?(keep: readonly ProcessMark[]): Promise<number>;
 }
 
 /** One instance that serves a model now. */

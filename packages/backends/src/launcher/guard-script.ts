@@ -6,6 +6,9 @@
 /** Set in the engine's environment, inherited by its children, so that they are found even outside its group. */
 export const LAUNCH_ID_VARIABLE = 'AIM_GPU_LAUNCH_ID';
 
+/** Set in the environment of engines that outlive their launcher: whose they are, so that lost ones are found. */
+export const OWNER_VARIABLE = 'AIM_GPU_OWNER';
+
 /**
  * Waits at a gate (file descriptor 3) and becomes the engine when told to. When the launching process dies before the
  * guard knows the group, the gate reads end of file and nothing was ever started.

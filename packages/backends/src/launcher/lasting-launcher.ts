@@ -16,8 +16,8 @@ import {
 } from '@aim-gpu/core';
 import { engineEnvironment, redactArgv } from './environment.js';
 import { findProgram } from './find-program.js';
-import { GATE_SCRIPT, LAUNCH_ID_VARIABLE } from './guard-script.js';
-import { watchLastingProcess } from './lasting-process.js';
+import { GATE_SCRIPT, LAUNCH_ID_VARIABLE, OWNER_VARIABLE } from './guard-script.js';
+import { reapMarked, watchLastingProcess } from './lasting-process.js';
 import { launchFailed } from './launch-failed.js';
 import { type OpenLog, openLogFor, readTail } from './log-tail.js';
 import {
@@ -25,7 +25,13 @@ import {
   MAX_LINE_LENGTH,
   type ProcessLauncherOptions,
 } from './process-launcher.js';
-import { markProcess, provesItself } from './process-marks.js';
+import { findOwned, markProcess, provesItself } from './process-marks.js';
+
+/** Options of {@link createLastingLauncher}. */
+export interface LastingLauncherOptions extends ProcessLauncherOptions {
+  /** Whose engines these are, for example the state directory: the same text at the next start. */
+  readonly owner: string;
+}
 
 /**
  * Makes a launcher whose processes go on when the launching process ends in any way. They write to their log file by
@@ -36,8 +42,8 @@ import { markProcess, provesItself } from './process-marks.js';
  * environment; how such a process ends later is not known to anybody but init, so its exit has no code.
  * Needs `/bin/sh`, `grep`, `sleep` and `/proc`. Throws as {@link createProcessLauncher}'s.
  */
-export function createLastingLauncher(options: ProcessLauncherOptions): Launcher {
-  const { clock, logger = silentLogger } = options;
+export function createLastingLauncher(options: LastingLauncherOptions): Launcher {
+  const { clock, owner, logger = silentLogger } = options;
   const tailOf = (logFile: string | null, startsAt: number) => () =>
     readTail(logFile, {
       startsAt,
@@ -53,6 +59,7 @@ export function createLastingLauncher(options: ProcessLauncherOptions): Launcher
       const env: Readonly<Record<string, string>> = {
         ...engineEnvironment(process.env, command.env, options.passEnvironment ?? []),
         [LAUNCH_ID_VARIABLE]: nonce,
+        [OWNER_VARIABLE]: owner,
       };
       const [file = '', ...rest] = command.argv;
       const program = findProgram(file, env['PATH']);
@@ -76,6 +83,13 @@ export function createLastingLauncher(options: ProcessLauncherOptions): Launcher
       return Promise.resolve(
         watchLastingProcess({ name, mark, child: null, lastOutput, clock, logger }),
       );
+    },
+    reclaim: async (keep) => {
+      const kept = new Set(keep.map((mark) => mark.nonce));
+      const lost = findOwned(owner).filter((mark) => !kept.has(mark.nonce));
+      for (const { pid } of lost) logger.warn('engine-reclaimed', { pid });
+      await Promise.all(lost.map((mark) => reapMarked(mark, clock)));
+      return lost.length;
     },
   };
 }

@@ -31,7 +31,7 @@ export function watchLastingProcess(options: LastingProcessOptions): RunningProc
   const exited = left.then(async ({ code, signal }): Promise<ProcessExit> => {
     ended = true;
     const at = clock.epochMs();
-    await reap(mark, clock);
+    await reapMarked(mark, clock);
     logger.info('engine-exited', { name, pid, code, signal });
     return { code, signal, at };
   });
@@ -81,8 +81,11 @@ function lookForEnd(mark: ProcessMark, clock: Clock): Promise<Left> {
   });
 }
 
-/** Kills what is left of the group and what left it. */
-async function reap({ pid, startTicks, nonce }: ProcessMark, clock: Clock): Promise<void> {
+/** Kills what is left of a process's group and what left the group; resolves when it is gone. */
+export async function reapMarked(
+  { pid, startTicks, nonce }: ProcessMark,
+  clock: Clock,
+): Promise<void> {
   try {
     const guard = await startGuard({ launchId: nonce, clock });
     await guard.watch(pid, startTicks ?? '0');

@@ -3,10 +3,10 @@
  * by its argument list. Reads /proc; starts and signals nothing.
  */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import type { ProcessMark } from '@aim-gpu/core';
 import { readProcessStart } from '@aim-gpu/core/node';
-import { LAUNCH_ID_VARIABLE } from './guard-script.js';
+import { LAUNCH_ID_VARIABLE, OWNER_VARIABLE } from './guard-script.js';
 
 /** An interpreter named by `#!` puts itself, one argument and the full path in front of what was asked for. */
 const MOST_IN_FRONT = 2;
@@ -45,6 +45,22 @@ export function provesItself(mark: ProcessMark): boolean {
     matchesArgv(mark, argv) &&
     environment?.includes(`${LAUNCH_ID_VARIABLE}=${mark.nonce}`) === true
   );
+}
+
+/** Leaders of the process groups that an owner's launches started and that still run. */
+export function findOwned(owner: string): readonly ProcessMark[] {
+  const found = new Map<string, ProcessMark>();
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    const environment = readList(`/proc/${pid}/environ`) ?? [];
+    if (!environment.includes(`${OWNER_VARIABLE}=${owner}`)) continue;
+    const launch = environment.find((entry) => entry.startsWith(`${LAUNCH_ID_VARIABLE}=`));
+    const nonce = launch?.slice(LAUNCH_ID_VARIABLE.length + 1);
+    // The first of a launch is its leader: a child cannot have a lower pid unless pids have wrapped around.
+    if (nonce !== undefined && !found.has(nonce)) {
+      found.set(nonce, markProcess(Number(pid), nonce, readArgv(Number(pid)) ?? []));
+    }
+  }
+  return [...found.values()];
 }
 
 function matchesArgv(mark: ProcessMark, argv: readonly string[]): boolean {

@@ -25,6 +25,7 @@ let directory: string;
 let logFile: string;
 let words = 0;
 const used: string[] = [];
+const OWNER = 'aim-gpu-lasting-test';
 beforeEach(() => {
   directory = mkdtempSync(path.join(tmpdir(), 'aim-gpu-lasting-'));
   logFile = path.join(directory, 'logs', 'engine.log');
@@ -41,7 +42,7 @@ function newWord(): string {
   return word;
 }
 
-const launcher = createLastingLauncher({ clock: systemClock, ids: systemIds });
+const launcher = createLastingLauncher({ clock: systemClock, ids: systemIds, owner: OWNER });
 const adopt = (mark: ProcessMark) => launcher.adopt?.(mark, { name: 'x', logFile }) ?? null;
 
 /** Starts a launching process, waits until it prints what it was told to, and kills it. */
@@ -152,6 +153,20 @@ describe('adoption', () => {
     const exit = running?.stop({ graceMs: 50 });
     expect(await exit).toMatchObject({ code: null });
   }, 30_000);
+});
+
+describe('what nobody remembers', () => {
+  it('is found by its owner and ended, but for what is kept', { timeout: 30_000 }, async () => {
+    const word = newWord();
+    const kept = await launchAndDie('run', ['sleep', '1000']);
+    const lost = await launchAndDie('run', [process.execPath, family, word]);
+    await eventually('all three', () => (pidsWith(word).length === 3 ? true : null));
+    expect(await launcher.reclaim?.([kept])).toBe(1);
+    await eventually('none is left', () => (pidsWith(word).length === 0 ? true : null), 2000);
+    expect([isAlive(lost.pid), isAlive(kept.pid)]).toEqual([false, true]);
+    expect(await launcher.reclaim?.([])).toBe(1);
+    expect(isAlive(kept.pid)).toBe(false);
+  });
 });
 
 describe('a process started here', () => {
