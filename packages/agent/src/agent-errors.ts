@@ -1,7 +1,14 @@
 /**
  * The agent's own errors. Owns their words; every code is in the README.
  */
-import { AimError, type InstanceId, type Plan, type WorkloadName } from '@aim-gpu/core';
+import {
+  AimError,
+  type Fleet,
+  type InstanceId,
+  type NodeName,
+  type Plan,
+  type WorkloadName,
+} from '@aim-gpu/core';
 
 /** A plan for a machine that is not there any more. */
 export function stalePlan(plan: Plan): AimError {
@@ -49,5 +56,26 @@ export function unknownInstance(instance: InstanceId, known: readonly InstanceId
     kind: 'missing',
     message: `there is no instance ${instance}`,
     hint: known.length === 0 ? 'none was started yet' : `instances are: ${known.join(', ')}`,
+  });
+}
+
+/** A fleet that leaves this agent's node out. */
+export function nodeNotInFleet(node: NodeName, fleet: Fleet): AimError {
+  const nodes = fleet.nodes.map(({ name }) => name);
+  return new AimError({
+    code: 'ERR_NODE_UNKNOWN',
+    kind: 'missing',
+    message: `the fleet has no node ${node}, which this agent runs`,
+    details: { node, nodes },
+    hint: `its nodes are ${nodes.join(', ')}; add ${node}, or stop the agent`,
+  });
+}
+
+/** An agent whose host did not say how to read a fleet. */
+export function fixedFleet(): AimError {
+  return new AimError({
+    code: 'ERR_FLEET_FIXED',
+    kind: 'refused',
+    message: 'this agent takes no other fleet while it runs',
   });
 }

@@ -20,7 +20,9 @@ import type {
   Workload,
 } from '@aim-gpu/core';
 import type { HostCapabilities } from '@aim-gpu/isolation';
-import type { ControlTarget } from './control-server.js';
+import type { ApplyDiff } from './apply-diff.js';
+import type { ControlTarget } from './control-target.js';
+import type { EventLog } from './event-log.js';
 import type { LayoutProgress } from './layouts.js';
 import type { ModelSource } from './plan-from-fleet.js';
 import type { RunnerTiming } from './runner-timing.js';
@@ -29,6 +31,7 @@ import type { InstanceStatus, StatusDocument } from './status.js';
 /** What an agent works with. */
 export interface AgentOptions {
   readonly node: NodeName;
+  /** What is served until another fleet is applied. */
   readonly fleet: Fleet;
   readonly models: ModelSource;
   readonly driver: GpuDriver;
@@ -51,6 +54,16 @@ export interface AgentOptions {
   readonly partial?: boolean;
   readonly pid: number;
   readonly runnerTiming?: Partial<RunnerTiming>;
+  /**
+   * Engines outlive this agent: its launcher adopts. {@link Agent.open} takes over what runs, and
+   * {@link Agent.close} leaves it running unless told to stop it.
+   */
+  readonly lasting?: boolean;
+  /**
+   * Called before another fleet is applied, for what else depends on it (tenants' keys); a throw refuses the fleet.
+   * The function it resolves to is called when the fleet was taken.
+   */
+  readonly onFleet?: (fleet: Fleet) => Promise<() => void>;
 }
 
 /** Options of {@link Agent.apply}. */
@@ -59,35 +72,78 @@ export interface ApplyOptions extends CallOptions {
   readonly onLayoutProgress?: (progress: LayoutProgress) => void;
 }
 
+/** Options of {@link Agent.applyFleet}. */
+export interface ApplyFleetOptions extends ApplyOptions {
+  /** Says what would change and changes nothing. */
+  readonly dryRun?: boolean;
+  /** A plan made earlier, instead of a new one. */
+  readonly plan?: Plan;
+}
+
+/** What {@link Agent.applyFleet} did, or would do. */
+export interface AppliedFleet {
+  readonly dryRun: boolean;
+  readonly plan: Plan;
+  readonly diff: ApplyDiff;
+}
+
 /** One node under care. */
 export interface Agent {
   readonly directory: EndpointDirectory;
+  readonly events: EventLog;
+  /** The fleet that is served. */
+  readonly fleet: Fleet;
   /**
-   * Takes the node and repairs what an earlier run left behind. Throws `ERR_STATE_LOCKED` (conflict) with the holder.
+   * Takes the node and repairs what an earlier run left behind; a lasting agent takes over the engines that still run
+   * and goes on with the fleet that was applied last. Throws `ERR_STATE_LOCKED` (conflict) with the holder,
+   * `ERR_STATE_CORRUPT` and `ERR_STATE_NEWER`.
    */
   open(options?: CallOptions): Promise<void>;
+  /** Whether {@link Agent.open} found a fleet that an earlier agent served. */
+  readonly resumed: boolean;
   /** Plans the fleet against what is observed and assigned now. Changes nothing. */
   plan(options?: CallOptions): Promise<Plan>;
   /**
-   * Brings the node to a plan: stop what must stop → change layouts → read back → start engines. Returns when every
-   * engine is being started; see {@link Agent.settled}. Calls run one after the other.
+   * Brings the node to a plan, one safe step after the other: stop what nobody wants → replace what can be replaced
+   * beside the old one → stop what is on changing cards and change them → read back → start engines. Returns when
+   * replacements serve and every other engine is being started; see {@link Agent.settled}. Calls run one after the
+   * other.
    *
    * Throws, with nothing changed, `ERR_PLAN_STALE` (conflict) when the machine changed since, `ERR_UNPLACED` or
    * `ERR_DOES_NOT_FIT` (refused) when something has no place, `ERR_LAYOUT_UNSUPPORTED` (refused) when a layout cannot be
-   * had. Throws the driver's errors, the signal's reason, and `ERR_STOPPED` (unavailable) when the agent is closed
-   * meanwhile: no engine was started then, and layouts are back unless they had all been reached.
+   * had. Throws the driver's errors, the signal's reason, `ERR_ENGINE_FAILED` (unavailable) when a replacement did not
+   * become ready (the old one serves on), and `ERR_STOPPED` (unavailable) when the agent is closed meanwhile: no engine
+   * was started then, and layouts are back unless they had all been reached.
    */
   apply(plan: Plan, options?: ApplyOptions): Promise<void>;
-  /** Resolves when an instance is ready or given up, with its status. Throws `ERR_INSTANCE_UNKNOWN` (missing). */
+  /**
+   * Plans another fleet against what runs and brings the node to it. Throws as {@link Agent.apply}, what sizing throws,
+   * and `ERR_NODE_UNKNOWN` (missing) for a fleet without this node; a refusal changes nothing.
+   */
+  applyFleet(fleet: Fleet, options?: ApplyFleetOptions): Promise<AppliedFleet>;
+  /** Resolves when an instance is ready, parked or given up, with its status. Throws `ERR_INSTANCE_UNKNOWN` (missing). */
   settled(instance: InstanceId): Promise<InstanceStatus>;
+  /** Has an instance, or all of them, take no new requests, or take them again. Throws `ERR_INSTANCE_UNKNOWN`. */
+  drain(instance: InstanceId | null, options: { readonly undo: boolean }): void;
+  /** Replaces an instance's process by a new one, beside the old one where there is room. Throws as `apply`. */
+  restart(instance: InstanceId): Promise<void>;
   /** The node as it is now. */
   status(): Promise<StatusDocument>;
   /** What the control socket shows of this agent. */
   control(hooks: ControlHooks): ControlTarget;
   /** Calls back when an instance changes state, until the returned function is called. */
   onInstanceChange(listener: (status: InstanceStatus) => void): () => void;
-  /** Drains and stops every engine, releases every share and the node; the layout stays unless told. Idempotent. */
-  close(options?: { readonly restoreLayout?: boolean }): Promise<void>;
+  /**
+   * Drains and stops every engine, releases every share and the node; the layout stays unless told. With
+   * `keepEngines` a lasting agent lets them run on, to be taken over by the next one. Idempotent.
+   */
+  close(options?: CloseOptions): Promise<void>;
+}
+
+/** Options of {@link Agent.close}. */
+export interface CloseOptions {
+  readonly restoreLayout?: boolean;
+  readonly keepEngines?: boolean;
 }
 
 /** What a control socket shows beside the agent, and does for it. */
@@ -96,4 +152,6 @@ export interface ControlHooks {
   readonly gateway: () => StatusDocument['gateway'];
   /** Begins to shut down. */
   readonly down: ControlTarget['down'];
+  /** Reads a fleet document a client sent. Left out, the fleet cannot be changed through the socket. */
+  readonly readFleet?: ControlTarget['readFleet'];
 }

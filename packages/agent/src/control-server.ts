@@ -12,7 +12,6 @@ import {
   httpStatusOf,
   type Lease,
   type Logger,
-  type Plan,
   silentLogger,
   toAimError,
   toErrorDocument,
@@ -20,19 +19,7 @@ import {
 import { getRequestListener } from '@hono/node-server';
 import { Hono } from 'hono';
 import { isListening } from './control-client.js';
-import type { StatusDocument } from './status.js';
-
-/** What the control socket needs of whoever serves it. */
-export interface ControlTarget {
-  /** The node as it is now. */
-  status(): Promise<StatusDocument>;
-  /** The plan that runs, or null before the first one. */
-  plan(): Plan | null;
-  /** The last lines an instance printed. Throws `ERR_INSTANCE_UNKNOWN` (missing). */
-  logs(instance: string): readonly string[];
-  /** Begins to shut down; the socket disappears when that is done. */
-  down(options: { readonly restoreLayout: boolean }): void;
-}
+import type { ControlTarget } from './control-target.js';
 
 /** Input of {@link serveControl}. */
 export interface ServeControlOptions {

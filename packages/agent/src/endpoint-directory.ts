@@ -26,6 +26,8 @@ export interface WritableDirectory extends EndpointDirectory {
 export interface EndpointDirectoryOptions {
   /** When a model without endpoint may have one again, or null when nobody knows. */
   readonly expectedReadyMs?: (workload: WorkloadName) => number | null;
+  /** Told of every request for a model that has no endpoint: a parked one is started. */
+  readonly onRequest?: (workload: WorkloadName) => void;
 }
 
 /** Makes an empty directory. */
@@ -78,6 +80,7 @@ export function createEndpointDirectory(options: EndpointDirectoryOptions = {}):
     request: (workload, { signal }: CallOptions = {}) => {
       if (isReady(workload)) return Promise.resolve();
       if (!isKnown(workload)) return Promise.reject(unavailable(workload));
+      options.onRequest?.(workload);
       return new Promise((resolve, reject) => {
         const finish = (outcome: () => void): void => {
           unsubscribe();

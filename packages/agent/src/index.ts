@@ -3,15 +3,26 @@
  *
  * @packageDocumentation
  */
-export type { Agent, AgentOptions, ApplyOptions, ControlHooks } from './agent.js';
+export type {
+  Agent,
+  AgentOptions,
+  AppliedFleet,
+  ApplyFleetOptions,
+  ApplyOptions,
+  CloseOptions,
+  ControlHooks,
+} from './agent.js';
+export type { ApplyDiff, InstanceChange } from './apply-diff.js';
 export {
   type ControlClient,
   type ControlClientOptions,
   createControlClient,
   isListening,
 } from './control-client.js';
-export { type ControlTarget, type ServeControlOptions, serveControl } from './control-server.js';
+export { type ServeControlOptions, serveControl } from './control-server.js';
+export type { ControlTarget } from './control-target.js';
 export { detectHost } from './detect-host.js';
+export type { AgentEvent, EventLog } from './event-log.js';
 export type { LayoutProgress } from './layouts.js';
 export { createAgent } from './node-agent.js';
 export { type Demands, type ModelSource, planFromFleet, sizeFleet } from './plan-from-fleet.js';
@@ -20,6 +31,7 @@ export type { RunnerTiming } from './runner-timing.js';
 export type {
   AgentState,
   CardStatus,
+  Degradation,
   InstanceState,
   InstanceStatus,
   PartitionStatus,

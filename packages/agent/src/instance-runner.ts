@@ -1,42 +1,42 @@
 /**
  * Instance runner: keeps one instance's engine process running until told to stop. Owns its life cycle (start, ready,
- * exit, back-off, verdict) and its entry in the directory; knows nothing of plans, cards or other instances.
+ * hung, exit, back-off, verdict, parked); knows nothing of plans, cards or other instances.
  */
-import {
-  AimError,
-  type Clock,
-  type Demand,
-  type EndpointAddress,
-  type EpochMs,
-  type InstanceSpec,
-  type LaunchEnvelope,
-  type Launcher,
-  type Logger,
-  type MetricLabels,
-  type MetricSink,
-  type Placement,
-  type ProcessExit,
-  type Rng,
-  type RunningProcess,
-  type ServingEngine,
-  type Workload,
+import type {
+  Clock,
+  EndpointAddress,
+  EpochMs,
+  Launcher,
+  Logger,
+  MetricSink,
+  ProcessExit,
+  Rng,
+  RunningProcess,
 } from '@aim-gpu/core';
+import type { NotedProcess } from './assigned.js';
+import { backOffMs } from './back-off.js';
 import type { WritableDirectory } from './endpoint-directory.js';
-import { untilGone, untilIdle, untilReady } from './engine-waits.js';
-import { findFreePort } from './free-port.js';
+import {
+  type EngineProcess,
+  type EngineTools,
+  launchEngine,
+  stopEngine,
+  untilServing,
+} from './engine-start.js';
+import { untilIdle } from './engine-waits.js';
+import { instanceStopping, untilHung, untilUnused } from './health-watch.js';
+import { type InstanceDefinition, partitionKey } from './instance-definition.js';
+import { createInstanceFace, type InstanceFace } from './instance-face.js';
 import { DEFAULT_TIMING, type RunnerTiming } from './runner-timing.js';
 import type { InstanceState, InstanceStatus } from './status.js';
-import { type Trouble, toErrorTrouble, toExitTrouble, toLateTrouble } from './trouble.js';
+import {
+  hungTrouble,
+  type Trouble,
+  toErrorTrouble,
+  toExitTrouble,
+  toLateTrouble,
+} from './trouble.js';
 import type { Turns } from './turns.js';
-
-/** What an instance is: everything that, when it changes, needs a new process. */
-export interface InstanceDefinition {
-  readonly placement: Placement;
-  readonly workload: Workload;
-  readonly demand: Demand;
-  readonly envelope: LaunchEnvelope;
-  readonly engine: ServingEngine;
-}
 
 /** What a runner works with. */
 export interface InstanceRunnerOptions {
@@ -53,20 +53,41 @@ export interface InstanceRunnerOptions {
   readonly logFile: string | null;
   readonly onChange: () => void;
   readonly timing?: Partial<RunnerTiming>;
+  /** Writes a process down before it runs; nothing when left out. */
+  readonly noteProcess?: (process: NotedProcess) => Promise<void>;
+  readonly noteEnded?: () => Promise<void>;
+  /** Idle time after which it is stopped until somebody asks for it; never when left out. Such a one starts parked. */
+  readonly parkAfterMs?: number | null;
+  /** False keeps it out of the directory until {@link InstanceRunner.show}. */
+  readonly shown?: boolean;
 }
 
 /** One instance under care. */
 export interface InstanceRunner {
   readonly definition: InstanceDefinition;
   status(): InstanceStatus;
-  /** Starts it and keeps it running. Does not wait. */
+  /** Starts it and keeps it running; a parked one waits for {@link InstanceRunner.wake}. Does not wait. */
   start(): void;
+  /** Takes over a process that runs already, and goes on from there. Does not wait. */
+  takeOver(engine: EngineProcess): void;
+  /** Starts it when it is parked. */
+  wake(): void;
+  /** Takes no new requests, or takes them again. */
+  setDraining(draining: boolean): void;
+  /** Has requests go to it. */
+  show(): void;
+  /** Leaves the directory's entry to another runner of the same instance. */
+  yieldEntry(): void;
+  /** Takes over what needs no new process: band, targets, predictions. */
+  redefine(definition: InstanceDefinition): void;
   /** The last lines its process printed, also of one that has ended. */
   lastOutput(): readonly string[];
-  /** Resolves when it is ready or given up; check the status. */
+  /** Resolves when it is ready, parked or given up; check the status. */
   settled(): Promise<void>;
   /** Takes no new requests, waits for the running ones (bounded), stops the process. Idempotent. */
   stop(options?: { readonly drain?: boolean }): Promise<void>;
+  /** Stops caring and leaves the process as it is. */
+  abandon(): void;
 }
 
 /** Makes a runner; nothing happens before {@link InstanceRunner.start}. */
@@ -74,10 +95,16 @@ export function createInstanceRunner(options: InstanceRunnerOptions): InstanceRu
   return new Runner(options);
 }
 
+/** How a time of service ended. */
+type ServiceEnd =
+  | { readonly why: 'exited'; readonly exit: ProcessExit }
+  | { readonly why: 'hung' | 'unused' | 'stopping' };
+
 class Runner implements InstanceRunner {
-  readonly definition: InstanceDefinition;
+  definition: InstanceDefinition;
   private readonly options: InstanceRunnerOptions;
   private readonly timing: RunnerTiming;
+  private readonly face: InstanceFace;
   private readonly stopping = new AbortController();
   private readonly stopRequested: Promise<null>;
   private readonly settledListeners = new Set<() => void>();
@@ -91,11 +118,16 @@ class Runner implements InstanceRunner {
   private trouble: Trouble | null = null;
   private running: Promise<void> | null = null;
   private stopped: Promise<void> | null = null;
+  private found: EngineProcess | null = null;
+  private draining = false;
+  private awake = false;
+  private onWake: () => void = () => undefined;
 
   constructor(options: InstanceRunnerOptions) {
     this.options = options;
     this.definition = options.definition;
     this.timing = { ...DEFAULT_TIMING, ...options.timing };
+    this.face = createInstanceFace({ ...options, shown: options.shown !== false });
     this.since = options.clock.epochMs();
     this.stopRequested = new Promise((resolve) => {
       this.stopping.signal.addEventListener('abort', () => resolve(null), { once: true });
@@ -117,12 +149,45 @@ class Runner implements InstanceRunner {
       predicted: placement.predicted,
       isolation: envelope.measures,
       restarts: this.restarts,
+      draining: this.draining,
       trouble: this.trouble,
     };
   }
 
   start(): void {
     this.running ??= this.run();
+  }
+
+  takeOver(engine: EngineProcess): void {
+    this.found = engine;
+    this.awake = true;
+    this.start();
+  }
+
+  wake(): void {
+    this.awake = true;
+    this.onWake();
+  }
+
+  setDraining(draining: boolean): void {
+    if (draining === this.draining) return;
+    this.draining = draining;
+    if (this.state === 'ready') this.showEndpoint();
+    this.options.onChange();
+  }
+
+  show(): void {
+    this.face.shown = true;
+    if (this.state === 'ready') this.showEndpoint();
+    this.face.gauge(this.definition, this.state === 'ready');
+  }
+
+  yieldEntry(): void {
+    this.face.shown = false;
+  }
+
+  redefine(definition: InstanceDefinition): void {
+    this.definition = definition;
   }
 
   lastOutput(): readonly string[] {
@@ -140,20 +205,21 @@ class Runner implements InstanceRunner {
     return this.stopped;
   }
 
-  private labels(): MetricLabels {
-    const { placement, workload } = this.definition;
-    return { instance: placement.instance, workload: workload.name };
+  abandon(): void {
+    this.stopped ??= Promise.resolve();
+    this.stopping.abort(instanceStopping());
+    this.enter('stopped');
   }
 
   private isSettled(): boolean {
-    return this.state === 'ready' || this.state === 'failed' || this.state === 'stopped';
+    return ['ready', 'parked', 'failed', 'stopped'].includes(this.state);
   }
 
   private enter(state: InstanceState): void {
     this.state = state;
     this.since = this.options.clock.epochMs();
     const { instance } = this.definition.placement;
-    this.options.metrics.gauge('aim_gpu_instance_up', this.labels(), state === 'ready' ? 1 : 0);
+    this.face.gauge(this.definition, state === 'ready');
     this.options.logger.info(`instance-${state}`, { instance });
     this.options.onChange();
     if (!this.isSettled()) return;
@@ -161,18 +227,38 @@ class Runner implements InstanceRunner {
     this.settledListeners.clear();
   }
 
+  private tools(): EngineTools {
+    const { launcher, clock, logger, host, logFile, noteProcess } = this.options;
+    return {
+      definition: this.definition,
+      launcher,
+      clock,
+      logger,
+      timing: this.timing,
+      host,
+      logFile,
+      noteProcess: noteProcess ?? (() => Promise.resolve()),
+    };
+  }
+
   /** Start, serve, fail, wait, again — until stopped or given up. Never throws: trouble is state. */
   private async run(): Promise<void> {
     const { signal } = this.stopping;
     while (this.stopped === null) {
+      if (!(await this.untilWanted())) return;
+      let end: ServiceEnd | null = null;
       try {
-        await this.serveOnce(signal);
+        end = await this.serveOnce(signal);
       } catch (error) {
         if (this.stopped === null) this.noteError(error);
       }
       // The end is under way and owns state, process and endpoint from here on.
       if (this.stopped !== null) return;
-      await this.withdraw();
+      await this.withdraw(end?.why === 'hung');
+      if (end?.why === 'unused') {
+        this.awake = false;
+        continue;
+      }
       this.failures += 1;
       if (this.failures >= this.timing.mostFailures) {
         this.enter('failed');
@@ -180,167 +266,146 @@ class Runner implements InstanceRunner {
       }
       this.restarts += 1;
       this.enter('restarting');
-      await this.backOff(signal);
+      const waitMs = backOffMs(this.timing, this.failures, this.options.rng);
+      await this.options.clock.sleep(waitMs, { signal }).catch(() => undefined);
     }
   }
 
-  /** One start, served until its process ends; what went wrong is noted. */
-  private async serveOnce(signal: AbortSignal): Promise<void> {
-    const { turns, clock } = this.options;
-    const process = await turns.take(this.partitionKeys(), () => this.startOnce(signal), {
-      signal,
+  /** Waits while it is parked; false when it is stopped meanwhile. */
+  private async untilWanted(): Promise<boolean> {
+    if (this.options.parkAfterMs == null || this.awake) return true;
+    this.failures = 0;
+    this.enter('parked');
+    const woken = new Promise<true>((resolve) => {
+      this.onWake = () => resolve(true);
     });
-    if (process === null) return;
+    return (await Promise.race([woken, this.stopRequested])) === true && this.stopped === null;
+  }
+
+  /** One start, served until its process ends or hangs; what went wrong is noted. Null when it did not start. */
+  private async serveOnce(signal: AbortSignal): Promise<ServiceEnd | null> {
+    const { turns, clock } = this.options;
+    const keys = this.definition.placement.shares.map(partitionKey);
+    const engine = await turns.take(keys, () => this.startOnce(signal), { signal });
+    if (engine === null) return null;
     const readySince = clock.monoMs();
     this.trouble = null;
-    this.serve();
-    // A process that cannot be killed must not hold up the end.
-    const exit = await Promise.race([process.exited, this.stopRequested]);
-    if (exit === null || this.stopped !== null) return;
+    this.showEndpoint();
+    this.enter('ready');
+    const end = await this.untilServiceEnds(engine);
+    if (this.stopped !== null || end.why === 'stopping') return { why: 'stopping' };
+    if (end.why === 'unused') return end;
     if (clock.monoMs() - readySince >= this.timing.forgiveAfterMs) this.failures = 0;
-    this.noteExit(process, exit);
+    if (end.why === 'exited') this.noteExit(engine.process, end.exit);
+    else this.noteTrouble('instance-hung', hungTrouble(this.definition.placement.instance));
+    return end;
   }
 
-  private partitionKeys(): readonly string[] {
-    return this.definition.placement.shares.map(
-      (share) => `${share.node} ${share.card} ${share.partition}`,
-    );
-  }
-
-  /** One attempt: launch and wait until it answers, or null. Whatever goes wrong, no process is left behind. */
-  private async startOnce(signal: AbortSignal): Promise<RunningProcess | null> {
+  /** One attempt: take over or launch, and wait until it answers; or null. */
+  private async startOnce(signal: AbortSignal): Promise<EngineProcess | null> {
     signal.throwIfAborted();
     if (this.state !== 'restarting') this.enter('starting');
-    const { host, launcher, logFile, clock } = this.options;
-    const { engine, placement } = this.definition;
-    const address = { host, port: await findFreePort(host) };
-    const command = engine.toCommand(this.specAt(address));
-    const process = await launcher.launch(command, { name: placement.instance, logFile, signal });
-    this.process = process;
-    this.address = address;
-    this.words = () => process.lastOutput();
-    let ready = false;
+    const tools = this.tools();
+    const engine = this.found ?? (await launchEngine(tools, signal));
+    this.found = null;
+    this.process = engine.process;
+    this.address = engine.address;
+    this.words = () => engine.process.lastOutput();
+    const result = await untilServing(tools, engine, signal);
+    if (result.ok) return engine;
+    if (result.exit !== null) this.noteExit(engine.process, result.exit);
+    else {
+      const { instance } = this.definition.placement;
+      this.noteTrouble('instance-late', toLateTrouble(instance, this.timing.readyTimeoutMs));
+    }
+    return null;
+  }
+
+  private async untilServiceEnds({ process, address }: EngineProcess): Promise<ServiceEnd> {
+    const over = new AbortController();
+    const watch = {
+      engine: this.definition.engine,
+      address,
+      clock: this.options.clock,
+      timing: this.timing,
+      signal: over.signal,
+    };
+    const idleMs = this.options.parkAfterMs ?? null;
     try {
-      const outcome = await untilReady({
-        engine,
-        process,
-        address,
-        clock,
-        timing: this.timing,
-        signal,
-      });
-      ready = outcome.ok;
-      if (outcome.ok) return process;
-      if (outcome.why === 'exited') this.noteExit(process, outcome.exit);
-      else this.trouble = toLateTrouble(placement.instance, this.timing.readyTimeoutMs);
-      return null;
+      return await Promise.race([
+        process.exited.then((exit): ServiceEnd => ({ why: 'exited', exit })),
+        // A process that cannot be killed must not hold up the end.
+        this.stopRequested.then((): ServiceEnd => ({ why: 'stopping' })),
+        untilHung(watch).then((why): ServiceEnd => ({ why })),
+        ...(idleMs === null ? [] : [this.untilParkable(watch, idleMs)]),
+      ]);
     } finally {
-      // Before the turn ends: the next engine of the partition must find its memory free.
-      if (!ready) await this.stopProcess(process);
+      over.abort();
     }
   }
 
-  private specAt(address: EndpointAddress): InstanceSpec {
-    const { placement, workload, demand, envelope } = this.definition;
-    return { instance: placement.instance, workload, demand, envelope, ...address };
+  /** Unused, and still without a request after new ones were told to stay away. */
+  private async untilParkable(
+    watch: Parameters<typeof untilHung>[0],
+    idleMs: number,
+  ): Promise<ServiceEnd> {
+    await untilUnused({ ...watch, idleMs });
+    this.face.hide(this.definition);
+    await untilIdle(watch);
+    return { why: 'unused' };
   }
 
-  private serve(): void {
-    const { placement, workload, demand } = this.definition;
-    const share = placement.shares[0];
-    if (this.address === null || share === undefined) {
-      throw new AimError({
-        code: 'ERR_INVARIANT',
-        kind: 'internal',
-        message: 'an instance without address or share',
-      });
-    }
-    const kvCapacityTokens =
-      demand.kv.bytesPerToken > 0
-        ? Math.floor(this.definition.envelope.kvCacheMemoryBytes / demand.kv.bytesPerToken)
-        : null;
-    this.options.directory.put({
-      instance: placement.instance,
-      workload: workload.name,
-      address: this.address,
-      node: share.node,
-      card: share.card,
-      partition: share.partition,
-      state: 'ready',
-      maxNumSeqs: demand.maxNumSeqs,
-      kvCapacityTokens,
-    });
-    this.enter('ready');
+  private showEndpoint(): void {
+    if (this.address !== null) this.face.show(this.definition, this.address, this.draining);
   }
 
   /** Takes it out of the directory and sees to it that its process is gone. */
-  private async withdraw(): Promise<void> {
-    this.options.directory.remove(this.definition.placement.instance);
-    if (this.process !== null) await this.stopProcess(this.process);
+  private async withdraw(hung: boolean): Promise<void> {
+    this.face.hide(this.definition);
+    if (this.process !== null) {
+      await stopEngine(this.tools(), this.process, { hung });
+      await this.options.noteEnded?.().catch((error: unknown) => this.noteError(error));
+    }
     this.process = null;
     this.address = null;
   }
 
-  private async stopProcess(process: RunningProcess): Promise<void> {
-    const { clock, logger } = this.options;
-    if (await untilGone({ process, clock, timing: this.timing })) return;
-    const { instance } = this.definition.placement;
-    logger.error('instance-not-killed', { instance, pid: process.pid });
-  }
-
   private noteExit(process: RunningProcess, exit: ProcessExit): void {
     const { engine, placement } = this.definition;
-    const { instance } = placement;
-    this.trouble = toExitTrouble({ instance, engine, process, exit });
     const { code, signal } = exit;
-    const { message } = this.trouble;
-    this.options.logger.warn('instance-exit', { instance, code, signal, message });
+    const trouble = toExitTrouble({ instance: placement.instance, engine, process, exit });
+    this.noteTrouble('instance-exit', trouble, { code, signal });
   }
 
   private noteError(error: unknown): void {
-    this.trouble = toErrorTrouble(error);
-    const { instance } = this.definition.placement;
-    const { message } = this.trouble;
-    this.options.logger.warn('instance-error', { instance, message });
+    this.noteTrouble('instance-error', toErrorTrouble(error));
   }
 
-  private async backOff(signal: AbortSignal): Promise<void> {
-    const { firstBackoffMs, longestBackoffMs } = this.timing;
-    const base = Math.min(longestBackoffMs, firstBackoffMs * 2 ** (this.failures - 1));
-    // Full jitter between half and the whole, so that engines felled together do not return together.
-    const waitMs = base * (0.5 + this.options.rng.next() / 2);
-    await this.options.clock.sleep(waitMs, { signal }).catch(() => undefined);
+  private noteTrouble(event: string, trouble: Trouble, facts: object = {}): void {
+    this.trouble = trouble;
+    const { instance } = this.definition.placement;
+    this.options.logger.warn(event, { instance, ...facts, message: trouble.message });
   }
 
   private async end(drain: boolean): Promise<void> {
     const wasReady = this.state === 'ready';
     this.enter('stopping');
     if (wasReady && drain) await this.drainRequests();
-    this.stopping.abort(
-      new AimError({
-        code: 'ERR_STOPPED',
-        kind: 'unavailable',
-        message: 'instance is being stopped',
-      }),
-    );
+    this.stopping.abort(instanceStopping());
     await this.running;
-    await this.withdraw();
+    await this.withdraw(false);
     this.enter('stopped');
-    this.options.metrics.clear('aim_gpu_instance_up', this.labels());
+    this.face.clearGauge(this.definition);
   }
 
   /** Shows the endpoint as draining and waits until the engine has no request left, or the time is up. */
   private async drainRequests(): Promise<void> {
-    const { clock, directory, logger } = this.options;
-    const { engine, workload, placement } = this.definition;
-    const { instance } = placement;
-    const endpoint = directory
-      .endpoints(workload.name)
-      .find((entry) => entry.instance === instance);
-    if (endpoint === undefined) return;
-    directory.put({ ...endpoint, state: 'draining' });
-    const { address } = endpoint;
+    const { clock, logger } = this.options;
+    const { engine, placement } = this.definition;
+    const { address } = this;
+    if (address === null) return;
+    this.face.show(this.definition, address, true);
     if (await untilIdle({ engine, address, clock, timing: this.timing })) return;
-    logger.warn('instance-drain-cut', { instance });
+    logger.warn('instance-drain-cut', { instance: placement.instance });
   }
 }

@@ -104,11 +104,13 @@ function planLayouts(
 }
 
 /**
- * Finishes or takes back a change of layouts that a crash interrupted. Nothing runs at that time, so nothing is
- * stopped. Throws when it stops half way again.
+ * Finishes or takes back a change of layouts that a crash interrupted; `stop` ends what still runs in its way. Throws
+ * when it stops half way again.
  */
-export async function repairLayouts(tools: LayoutTools): Promise<void> {
-  const result = await recoverRepartition(toolsOf({ ...tools, stop: () => Promise.resolve() }));
+export async function repairLayouts(
+  tools: LayoutTools & Pick<ReachOptions, 'stop'>,
+): Promise<void> {
+  const result = await recoverRepartition(toolsOf(tools));
   if (result === null) return;
   tools.logger.info('layout-repaired', { outcome: result.outcome });
   if (!result.ok && result.outcome === 'degraded') throw result.error;

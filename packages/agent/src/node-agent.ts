@@ -1,27 +1,41 @@
 /**
- * The agent of one node: brings what runs to what a plan says, and keeps it there. Desired state is a plan, observed
- * state comes from the driver, assigned state is in the store; each is read again after a crash. Owns the order of
- * effects; every rule is in the packages below.
+ * The agent of one node: brings what runs to what is wanted, and keeps it there. Desired state is a fleet with its plan,
+ * observed state comes from the driver, assigned state is a journal; each is read again after a crash or a change. Owns
+ * the order of effects; every rule is in the files and packages below.
  */
-import type {
-  CallOptions,
-  Demand,
-  EpochMs,
-  InstanceId,
-  Inventory,
-  Lease,
-  Placement,
-  Plan,
-  Workload,
+import {
+  AimError,
+  type CallOptions,
+  type EpochMs,
+  type Fleet,
+  type InstanceId,
+  type Inventory,
+  isAbort,
+  type Lease,
+  type Plan,
+  type Share,
+  type WorkloadName,
 } from '@aim-gpu/core';
-import { planEnvelope } from '@aim-gpu/isolation';
 import { generationOf } from '@aim-gpu/scheduler';
-import type { Agent, AgentOptions, ApplyOptions, ControlHooks } from './agent.js';
-import { agentClosed, neverSized, notOpen, stalePlan } from './agent-errors.js';
-import { type Assigned, createAssigned } from './assigned.js';
-import type { ControlTarget } from './control-server.js';
-import { createEndpointDirectory } from './endpoint-directory.js';
-import type { InstanceDefinition } from './instance-runner.js';
+import { adoptEngines, stopTenures } from './adopt-engines.js';
+import type {
+  Agent,
+  AgentOptions,
+  AppliedFleet,
+  ApplyFleetOptions,
+  ApplyOptions,
+  CloseOptions,
+  ControlHooks,
+} from './agent.js';
+import { agentClosed, fixedFleet, nodeNotInFleet, notOpen, stalePlan } from './agent-errors.js';
+import { toApplyDiff } from './apply-diff.js';
+import { createAssigned } from './assigned.js';
+import { backOffMs } from './back-off.js';
+import type { ControlTarget } from './control-target.js';
+import { planDegraded } from './degrade.js';
+import { createDesiredStore, type Desired } from './desired.js';
+import { createEndpointDirectory, type WritableDirectory } from './endpoint-directory.js';
+import { createEventLog, type EventLog } from './event-log.js';
 import { createInstances, type Instances } from './instances.js';
 import {
   desiredLayouts,
@@ -31,7 +45,17 @@ import {
   repairLayouts,
 } from './layouts.js';
 import { createNodeMetrics, type NodeMetrics } from './node-metrics.js';
-import { type Demands, planFromFleet } from './plan-from-fleet.js';
+import { sharesGone } from './observed.js';
+import { planFromFleet } from './plan-from-fleet.js';
+import {
+  type NodeParts,
+  placementsOf,
+  reconcile,
+  restartInstance,
+  sizedFor,
+  toReconcileState,
+  type Wish,
+} from './reconcile.js';
 import { refuseUnplaced } from './refusals.js';
 import { toServedModels } from './served-models.js';
 import { createStartTimes } from './start-times.js';
@@ -45,32 +69,51 @@ export function createAgent(options: AgentOptions): Agent {
 }
 
 const LOCK = 'agent';
+/** A device that is gone for so long is lost: a driver that is being reloaded comes back earlier. */
+const LOSS_GRACE_MS = 2000;
+const RETRY = { firstBackoffMs: 1000, longestBackoffMs: 30_000 };
 
 class NodeAgent implements Agent {
-  readonly directory: ReturnType<typeof createEndpointDirectory>;
+  readonly directory: WritableDirectory;
+  readonly events: EventLog;
   private readonly options: AgentOptions;
   private readonly instances: Instances;
-  private readonly assigned: Assigned;
+  private readonly parts: NodeParts;
+  private readonly kept = new Set<InstanceId>();
+  private readonly assigned: ReturnType<typeof createAssigned>;
+  private readonly desiredStore: ReturnType<typeof createDesiredStore>;
   private readonly metrics: NodeMetrics;
   private readonly closed = new AbortController();
   private state: AgentState = 'starting';
   private since: EpochMs;
   private lease: Lease | null = null;
-  private demands: Demands = new Map();
-  private current: Plan | null = null;
+  private desired: Desired | null = null;
+  private asked: Fleet;
+  private demands: Desired['demands'] = new Map();
   private before: Inventory | null = null;
   private inventory: Inventory | null = null;
   private closing: Promise<void> | null = null;
-  private applying: Promise<void> = Promise.resolve();
+  private turn: Promise<unknown> = Promise.resolve();
+  private stopWatching: () => void = () => undefined;
+  private cancelRetry: () => void = () => undefined;
+  private keeping = false;
+  private setbacks = 0;
 
   constructor(options: AgentOptions) {
     this.options = options;
+    this.asked = options.fleet;
     this.since = options.clock.epochMs();
+    this.events = createEventLog(options);
     const startTimes = createStartTimes({ clock: options.clock });
     const { expectedReadyMs } = startTimes;
-    this.directory = createEndpointDirectory({ expectedReadyMs });
+    this.directory = createEndpointDirectory({
+      expectedReadyMs,
+      onRequest: (workload) => this.wake(workload),
+    });
     this.assigned = createAssigned(options.store);
+    this.desiredStore = createDesiredStore(options.store);
     this.instances = createInstances({
+      assigned: this.assigned,
       launcher: options.launcher,
       directory: this.directory,
       turns: createTurns(),
@@ -82,90 +125,82 @@ class NodeAgent implements Agent {
       logFile: (instance) => options.logFile?.(instance) ?? null,
       ...(options.runnerTiming === undefined ? {} : { timing: options.runnerTiming }),
     });
+    const { instances, assigned } = this;
+    this.parts = { options, instances, assigned };
     this.instances.subscribe((status) => {
       startTimes.note(status);
-      this.noteState();
+      this.noteInstance(status);
     });
     this.metrics = createNodeMetrics(options.metrics, options.node);
     this.directory.setModels(toServedModels(options.fleet, this.demands));
   }
 
+  get fleet(): Fleet {
+    return this.asked;
+  }
+
+  get resumed(): boolean {
+    return this.desired !== null;
+  }
+
   async open(options: CallOptions = {}): Promise<void> {
-    const { driver, store } = this.options;
+    const { driver, store, lasting } = this.options;
     const lease = await store.lock(LOCK, options);
     try {
-      await repairLayouts({ ...this.options, ...options });
-      // Engines of an earlier run died with it (their guards see to that), so nothing is assigned any more.
-      await this.assigned.clear();
+      const tenures = await this.assigned.load();
+      await repairLayouts({
+        ...this.options,
+        ...options,
+        stop: (instances) => stopTenures(this.parts, tenures, instances),
+      });
       this.before = await driver.discover(options);
       this.noteInventory(this.before);
+      if (lasting === true) {
+        this.resume(await this.desiredStore.read());
+        const adopted = await adoptEngines(this.parts, tenures, this.before);
+        for (const subject of adopted) {
+          const message = 'was taken over from an earlier agent';
+          this.events.add({ event: 'instance-adopted', subject, message });
+        }
+      } else {
+        // Engines of an earlier run died with it (their guards see to that), so nothing is assigned any more.
+        await this.assigned.clear();
+      }
     } catch (error) {
       await lease.release();
       throw error;
     }
     this.lease = lease;
+    this.stopWatching = driver.watch(({ after }) => this.noteChange(after));
+    if (this.desired !== null) void this.keepWhole();
   }
 
   async plan(options: CallOptions = {}): Promise<Plan> {
-    const { fleet, models } = this.options;
-    const inventories = await this.observe(options);
-    const assignments = await this.assigned.read();
-    const { plan, demands } = await planFromFleet({
-      fleet,
-      models,
-      inventories,
-      assignments,
-      ...options,
-    });
+    const { plan, demands } = await this.planFor(this.asked, options);
     this.demands = demands;
     return plan;
   }
 
   apply(plan: Plan, options: ApplyOptions = {}): Promise<void> {
-    const signals = options.signal === undefined ? [] : [options.signal];
-    const signal = AbortSignal.any([this.closed.signal, ...signals]);
-    // One after the other: each starts from what the one before has left.
-    const applied = this.applying.then(() => this.bringTo(plan, { ...options, signal }));
-    this.applying = applied.catch(() => undefined);
-    return applied;
+    const wish = (): Wish => ({ fleet: this.asked, demands: this.demands, plan });
+    return this.inTurn(options, (signal) => this.bringTo(wish(), { ...options, signal }));
   }
 
-  private async bringTo(
-    plan: Plan,
-    options: ApplyOptions & { readonly signal: AbortSignal },
-  ): Promise<void> {
-    const { node } = this.options;
-    const { signal, onLayoutProgress } = options;
-    signal.throwIfAborted();
-    if (this.lease === null) throw notOpen();
-    refuseUnplaced(plan, { partial: this.options.partial === true });
-    const observed = await this.observe({ signal });
-    if (generationOf(observed) !== plan.observed.generation) throw stalePlan(plan);
-    const mine = plan.placements.filter((placement) =>
-      placement.shares.some((share) => share.node === node),
-    );
-    for (const placement of mine) this.sized(placement);
-    const desired = desiredLayouts(plan, node);
-    const [here] = observed;
-    if (here !== undefined) refuseLayouts({ inventory: here, desired });
-    await this.stop(this.instances.leaving(mine));
-    const inventory = await reachLayouts({
-      ...this.options,
-      desired,
-      assignments: await this.assigned.read(),
-      stop: (instances) => this.stop(instances),
-      ...(onLayoutProgress === undefined ? {} : { onProgress: onLayoutProgress }),
-      signal,
+  applyFleet(fleet: Fleet, options: ApplyFleetOptions = {}): Promise<AppliedFleet> {
+    return this.inTurn(options, async (signal): Promise<AppliedFleet> => {
+      const { node, onFleet } = this.options;
+      if (this.lease === null) throw notOpen();
+      if (!fleet.nodes.some(({ name }) => name === node)) throw nodeNotInFleet(node, fleet);
+      const made = await this.planFor(fleet, { signal });
+      const plan = options.plan ?? made.plan;
+      const wish: Wish = { fleet, demands: made.demands, plan };
+      const inventory = await this.refuse(wish, signal);
+      const diff = toApplyDiff(plan, toReconcileState(this.parts, wish, inventory));
+      if (options.dryRun === true) return { dryRun: true, plan, diff };
+      const take = await onFleet?.(fleet);
+      await this.bringTo(wish, { ...options, signal }, take);
+      return { dryRun: false, plan, diff };
     });
-    this.noteInventory(inventory);
-    const definitions = mine.map((placement) => this.define(placement, inventory));
-    signal.throwIfAborted();
-    await this.assigned.replace(plan, mine);
-    this.current = plan;
-    this.metrics.recordPlan(plan);
-    this.directory.setModels(toServedModels(this.options.fleet, this.demands));
-    for (const definition of definitions) this.instances.start(definition);
-    this.noteState();
   }
 
   async settled(instance: InstanceId): Promise<InstanceStatus> {
@@ -175,6 +210,26 @@ class NodeAgent implements Agent {
     return runner.status();
   }
 
+  drain(instance: InstanceId | null, { undo }: { readonly undo: boolean }): void {
+    const which =
+      instance === null ? this.instances.statuses().map((each) => each.instance) : [instance];
+    const runners = which.map((each) => this.instances.find(each));
+    for (const runner of runners) runner.setDraining(!undo);
+    const message = undo ? 'takes requests again' : 'takes no new requests';
+    for (const subject of which) this.events.add({ event: 'instance-drain', subject, message });
+  }
+
+  restart(instance: InstanceId): Promise<void> {
+    return this.inTurn({}, async () => {
+      const { desired, inventory } = this;
+      if (this.lease === null || desired === null || inventory === null) throw notOpen();
+      this.instances.find(instance);
+      const message = 'is restarted because somebody asked for it';
+      this.events.add({ event: 'instance-restart', subject: instance, message });
+      await restartInstance(this.parts, toWish(desired), { instance, inventory });
+    });
+  }
+
   status(): Promise<StatusDocument> {
     return this.statusWith(null);
   }
@@ -182,8 +237,14 @@ class NodeAgent implements Agent {
   control(hooks: ControlHooks): ControlTarget {
     return {
       status: () => this.statusWith(hooks.gateway()),
-      plan: () => this.current,
+      plan: () => this.desired?.plan ?? null,
+      fleet: () => this.asked,
+      readFleet: hooks.readFleet ?? (() => Promise.reject(fixedFleet())),
+      applyFleet: (fleet, options) => this.applyFleet(fleet, options),
       logs: (instance) => this.instances.find(instance as InstanceId).lastOutput(),
+      drain: (instance, options) => this.drain(instance, options),
+      restart: (instance) => this.restart(instance),
+      events: this.events,
       down: hooks.down,
     };
   }
@@ -192,9 +253,174 @@ class NodeAgent implements Agent {
     return this.instances.subscribe(listener);
   }
 
-  close(options: { readonly restoreLayout?: boolean } = {}): Promise<void> {
-    this.closing ??= Promise.resolve().then(() => this.end(options.restoreLayout === true));
+  close(options: CloseOptions = {}): Promise<void> {
+    this.closing ??= Promise.resolve().then(() => this.end(options));
     return this.closing;
+  }
+
+  private resume(desired: Desired | null): void {
+    if (desired === null) return;
+    this.desired = desired;
+    this.asked = desired.fleet;
+    this.demands = desired.demands;
+    this.directory.setModels(toServedModels(desired.served, desired.demands));
+    this.metrics.recordPlan(desired.plan);
+  }
+
+  /** One after the other: each starts from what the one before has left. */
+  private inTurn<T>(options: CallOptions, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const signals = options.signal === undefined ? [] : [options.signal];
+    const signal = AbortSignal.any([this.closed.signal, ...signals]);
+    const done = this.turn.then(() => {
+      signal.throwIfAborted();
+      return work(signal);
+    });
+    this.turn = done.catch(() => undefined);
+    return done;
+  }
+
+  private async planFor(
+    fleet: Fleet,
+    options: CallOptions,
+  ): Promise<{ readonly plan: Plan; readonly demands: Desired['demands'] }> {
+    const inventories = await this.observe(options);
+    const assignments = this.assigned.assignments();
+    const { models } = this.options;
+    return planFromFleet({ fleet, models, inventories, assignments, ...options });
+  }
+
+  /** Throws when a plan cannot be brought about; nothing has changed then. Returns what was observed here. */
+  private async refuse(wish: Wish, signal: AbortSignal): Promise<Inventory> {
+    const { plan } = wish;
+    const { node, partial } = this.options;
+    refuseUnplaced(plan, { partial: partial === true });
+    const observed = await this.observe({ signal });
+    if (generationOf(observed) !== plan.observed.generation) throw stalePlan(plan);
+    for (const placement of placementsOf(wish, this.parts)) sizedFor(wish, placement);
+    const [inventory] = observed;
+    if (inventory === undefined) throw stalePlan(plan);
+    refuseLayouts({ inventory, desired: desiredLayouts(plan, node) });
+    return inventory;
+  }
+
+  private async bringTo(
+    wish: Wish,
+    options: ApplyOptions & { readonly signal: AbortSignal },
+    take: () => void = () => undefined,
+  ): Promise<void> {
+    if (this.lease === null) throw notOpen();
+    await this.refuse(wish, options.signal);
+    const { desired: previous, asked } = this;
+    take();
+    this.kept.clear();
+    this.asked = wish.fleet;
+    const subject = wish.plan.id;
+    this.events.add({ event: 'apply-begun', subject, message: `fleet ${wish.fleet.name}` });
+    try {
+      await this.want({ ...wish, served: wish.fleet, degradations: [] });
+      await this.reconcile(options);
+      this.events.add({ event: 'apply-done', subject, message: `fleet ${wish.fleet.name}` });
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      this.events.add({ event: 'apply-failed', subject, message });
+      // What ran before is what is wanted again, unless all but an engine that does not start was reached.
+      const half = !AimError.is(error, 'ERR_ENGINE_FAILED') && !this.closed.signal.aborted;
+      if (half) {
+        this.asked = asked;
+        await this.want(previous);
+        void this.keepWhole();
+      }
+      throw error;
+    }
+  }
+
+  private async want(desired: Desired | null): Promise<void> {
+    if (this.options.lasting === true) await this.desiredStore.write(desired);
+    this.desired = desired;
+    if (desired === null) return;
+    this.demands = desired.demands;
+    this.metrics.recordPlan(desired.plan);
+  }
+
+  private async reconcile(options: ApplyOptions & { readonly signal: AbortSignal }): Promise<void> {
+    const { desired } = this;
+    if (desired === null) return;
+    try {
+      await reconcile(this.parts, toWish(desired), {
+        ...options,
+        onInventory: (inventory) => this.noteInventory(inventory),
+        kept: this.kept,
+      });
+    } finally {
+      this.noteModels();
+      this.noteState();
+    }
+  }
+
+  /** Looks whether the node is still what is wanted and does what it takes. Never throws: trouble is an event. */
+  private keepWhole(): Promise<void> {
+    if (this.keeping) return Promise.resolve();
+    this.keeping = true;
+    return this.inTurn({}, async (signal) => {
+      this.keeping = false;
+      await this.adaptToLoss(signal);
+      await this.reconcile({ signal });
+      this.setbacks = 0;
+    }).catch((error: unknown) => {
+      this.keeping = false;
+      if (this.closed.signal.aborted || isAbort(error)) return;
+      const message = error instanceof Error ? error.message : String(error);
+      this.options.logger.warn('node-not-kept', { message });
+      this.events.add({ event: 'node-not-kept', subject: this.options.node, message });
+      // A driver that cannot be read now is no reason to touch engines that serve.
+      this.setbacks += 1;
+      const waitMs = backOffMs(RETRY, this.setbacks, this.options.rng);
+      this.cancelRetry();
+      this.cancelRetry = this.options.clock.timer(waitMs, () => void this.keepWhole());
+    });
+  }
+
+  /** Plans anew when devices of the plan are gone, or when what was lost has come back. */
+  private async adaptToLoss(signal: AbortSignal): Promise<void> {
+    const { desired, options } = this;
+    if (desired === null) return;
+    let inventories = await this.observe({ signal });
+    const isGone = (): boolean =>
+      inventories[0] !== undefined && sharesGone(desired.plan, inventories[0]).length > 0;
+    if (isGone()) {
+      await options.clock.sleep(LOSS_GRACE_MS, { signal });
+      inventories = await this.observe({ signal });
+    }
+    if (!isGone() && !isDegraded(desired)) return;
+    const { served, plan, demands, degradations } = await planDegraded({
+      fleet: this.asked,
+      models: options.models,
+      inventories,
+      assignments: this.assigned.assignments().filter(({ shares }) => {
+        const [here] = inventories;
+        return here === undefined || !isLost(desired.plan, here, shares);
+      }),
+      before: desired.plan,
+      signal,
+    });
+    if (isGone() || plan.id !== desired.plan.id) {
+      for (const { workload, step, message } of degradations) {
+        this.events.add({ event: `workload-${step}`, subject: workload, message });
+      }
+      if (degradations.length === 0) {
+        const message = 'everything is as asked for again';
+        this.events.add({ event: 'node-whole', subject: options.node, message });
+      }
+    }
+    await this.want({ fleet: this.asked, served, plan, demands, degradations });
+  }
+
+  private wake(workload: WorkloadName): void {
+    for (const status of this.instances.statuses()) {
+      if (status.workload === workload && status.state === 'parked') {
+        this.instances.find(status.instance).wake();
+      }
+    }
   }
 
   /** Every node's inventory that can be read from here, this node's first. */
@@ -208,76 +434,89 @@ class NodeAgent implements Agent {
     this.metrics.recordInventory(inventory);
   }
 
+  private noteChange(inventory: Inventory): void {
+    this.noteInventory(inventory);
+    const message = `generation ${inventory.generation}, ${inventory.cards.length} cards`;
+    this.events.add({ event: 'inventory-changed', subject: inventory.node, message });
+    void this.keepWhole();
+  }
+
+  private noteInstance({ instance, state, trouble, workload }: InstanceStatus): void {
+    const message = trouble?.message ?? `${workload} is ${state}`;
+    this.events.add({ event: `instance-${state}`, subject: instance, message });
+    if (this.closing === null) this.noteModels();
+    this.noteState();
+  }
+
+  /** Tells the directory what may be asked for, when that has changed. */
+  private noteModels(): void {
+    const fleet = this.desired?.served ?? this.asked;
+    const parked = new Set(
+      this.instances
+        .statuses()
+        .filter(({ state }) => state === 'parked')
+        .map((status) => status.workload),
+    );
+    const models = toServedModels(fleet, this.demands, parked);
+    if (JSON.stringify(models) !== JSON.stringify(this.directory.models())) {
+      this.directory.setModels(models);
+    }
+  }
+
   private async statusWith(gateway: StatusDocument['gateway']): Promise<StatusDocument> {
+    const { node, driver, pid } = this.options;
     return toStatusDocument({
-      fleet: this.options.fleet,
+      fleet: this.asked,
       inventory: this.inventory,
-      node: this.options.node,
-      driver: this.options.driver.id,
-      pid: this.options.pid,
+      node,
+      driver: driver.id,
+      pid,
       state: this.state,
       since: this.since,
-      plan: this.current,
+      plan: this.desired?.plan ?? null,
       gateway,
       instances: this.instances.statuses(),
+      degradations: this.desired?.degradations ?? [],
     });
-  }
-
-  private define(placement: Placement, inventory: Inventory): InstanceDefinition {
-    const { fleet, host, engineFor } = this.options;
-    const { workload, demand } = this.sized(placement);
-    const envelope = planEnvelope({
-      placement,
-      workload,
-      demand,
-      inventory,
-      policy: fleet.policy,
-      host,
-    });
-    return { placement, workload, demand, envelope, engine: engineFor(workload, inventory) };
-  }
-
-  /** The workload of a placement and its demand, of the last plan made here. */
-  private sized(placement: Placement): { readonly workload: Workload; readonly demand: Demand } {
-    const { fleet } = this.options;
-    const workload = fleet.models.find((model) => model.name === placement.workload);
-    const demand = this.demands.get(placement.workload);
-    if (workload !== undefined && demand !== undefined) return { workload, demand };
-    throw neverSized(placement.workload);
   }
 
   private noteState(): void {
     if (this.state === 'draining' || this.state === 'stopped') return;
+    const { desired } = this;
     const states = this.instances.statuses().map(({ state }) => state);
-    const next: AgentState = states.some((state) => state === 'failed' || state === 'restarting')
-      ? 'degraded'
-      : this.current !== null && states.every((state) => state === 'ready')
-        ? 'ready'
-        : 'starting';
+    const hurt = states.some((state) => state === 'failed' || state === 'restarting');
+    const whole =
+      desired !== null && states.every((state) => state === 'ready' || state === 'parked');
+    const degraded = hurt || (desired !== null && isDegraded(desired));
+    const next: AgentState = degraded ? 'degraded' : whole ? 'ready' : 'starting';
     if (next !== this.state) this.enter(next);
   }
 
   private enter(state: AgentState): void {
     this.state = state;
     this.since = this.options.clock.epochMs();
-    this.options.logger.info(`agent-${state}`, { node: this.options.node });
+    const { node, logger } = this.options;
+    logger.info(`agent-${state}`, { node });
+    this.events.add({ event: `agent-${state}`, subject: node, message: `the node is ${state}` });
   }
 
-  private async stop(instances: readonly InstanceId[]): Promise<void> {
-    await this.instances.stop(instances);
-    await this.assigned.drop(instances);
-  }
-
-  private async end(restoreLayout: boolean): Promise<void> {
-    const { driver, otherDrivers = [] } = this.options;
+  private async end({ restoreLayout, keepEngines }: CloseOptions): Promise<void> {
+    const { driver, otherDrivers = [], lasting } = this.options;
     this.enter('draining');
     this.closed.abort(agentClosed());
-    await this.applying;
+    this.stopWatching();
+    this.cancelRetry();
+    const keep = keepEngines === true && lasting === true;
+    // Before the turn ends: it may wait for an instance that does not become ready.
+    if (keep) this.instances.abandonAll();
+    else if (this.lease !== null) await this.instances.stopAll();
+    await this.turn;
     try {
-      if (this.lease !== null) {
+      if (this.lease !== null && !keep) {
         await this.instances.stopAll();
         await this.assigned.clear();
-        if (restoreLayout) await this.restoreLayout();
+        if (lasting === true) await this.desiredStore.write(null);
+        if (restoreLayout === true) await this.restoreLayout();
       }
     } finally {
       this.directory.setModels([]);
@@ -293,4 +532,20 @@ class NodeAgent implements Agent {
     const stop = (): Promise<void> => Promise.resolve();
     this.noteInventory(await reachLayouts({ ...this.options, desired, assignments: [], stop }));
   }
+}
+
+function toWish({ served, demands, plan }: Desired): Wish {
+  return { fleet: served, demands, plan };
+}
+
+/** Having moved is no lasting harm. */
+function isDegraded({ degradations }: Desired): boolean {
+  return degradations.some(({ step }) => step !== 'moved' && step !== 'layout');
+}
+
+function isLost(plan: Plan, inventory: Inventory, shares: readonly Share[]): boolean {
+  const gone = sharesGone(plan, inventory);
+  return shares.some((share) =>
+    gone.some(({ card, partition }) => card === share.card && partition === share.partition),
+  );
 }

@@ -17,9 +17,15 @@ export interface RunnerTiming {
   readonly mostFailures: number;
   /** Time it must have been ready for earlier failures to be forgotten. */
   readonly forgiveAfterMs: number;
+  /** Between two health checks of a ready engine. */
+  readonly probeEveryMs: number;
+  /** Time an engine has to answer one of them; a long prefill may hold up a Python server for seconds. */
+  readonly probeLimitMs: number;
+  /** Checks missed in a row after which an engine counts as hung. */
+  readonly mostMisses: number;
 }
 
-/** What a runner takes unless told otherwise. */
+/** What a runner takes unless told otherwise: a hung engine is noticed within 15 s. */
 export const DEFAULT_TIMING: RunnerTiming = {
   readyTimeoutMs: 20 * 60_000,
   pollMs: 100,
@@ -29,4 +35,7 @@ export const DEFAULT_TIMING: RunnerTiming = {
   longestBackoffMs: 30_000,
   mostFailures: 5,
   forgiveAfterMs: 60_000,
+  probeEveryMs: 2000,
+  probeLimitMs: 4000,
+  mostMisses: 3,
 };

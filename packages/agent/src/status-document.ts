@@ -2,7 +2,13 @@
  * Builds the status document from the three states. Pure.
  */
 import type { EpochMs, Fleet, Inventory, NodeName, Plan } from '@aim-gpu/core';
-import type { AgentState, CardStatus, InstanceStatus, StatusDocument } from './status.js';
+import type {
+  AgentState,
+  CardStatus,
+  Degradation,
+  InstanceStatus,
+  StatusDocument,
+} from './status.js';
 
 /** What a status document is made of. */
 export interface StatusParts {
@@ -16,6 +22,7 @@ export interface StatusParts {
   readonly plan: Plan | null;
   readonly gateway: StatusDocument['gateway'];
   readonly instances: readonly InstanceStatus[];
+  readonly degradations?: readonly Degradation[];
 }
 
 /** Makes the document. */
@@ -34,6 +41,7 @@ export function toStatusDocument(parts: StatusParts): StatusDocument {
     cards: toCards(parts),
     instances: parts.instances,
     unplaced: parts.plan?.unplaced ?? [],
+    degradations: parts.degradations ?? [],
     problems: parts.inventory?.problems ?? [],
     warnings: [],
   };

@@ -24,6 +24,8 @@ export type InstanceState =
   | 'waiting'
   | 'starting'
   | 'ready'
+  /** Stopped because nobody asks for it; the next request starts it. */
+  | 'parked'
   | 'restarting'
   | 'failed'
   | 'stopping'
@@ -44,8 +46,18 @@ export interface InstanceStatus {
   readonly predicted: PredictedLatency;
   readonly isolation: readonly IsolationMeasure[];
   readonly restarts: number;
+  /** Whether it was told to take no new requests. */
+  readonly draining: boolean;
   /** Why it is not ready, with one fix, when something went wrong. */
   readonly trouble: { readonly message: string; readonly hint: string } | null;
+}
+
+/** What a workload lost because of a device that is gone, and what is done instead. */
+export interface Degradation {
+  readonly workload: WorkloadName;
+  /** `moved` elsewhere, another `layout`, a `smaller-context`, its `fallback` answers, or requests are `refused`. */
+  readonly step: 'moved' | 'layout' | 'smaller-context' | 'fallback' | 'refused';
+  readonly message: string;
 }
 
 /** A partition with what is handed out of it. */
@@ -83,6 +95,8 @@ export interface StatusDocument {
   readonly cards: readonly CardStatus[];
   readonly instances: readonly InstanceStatus[];
   readonly unplaced: readonly Unplaced[];
+  /** Empty while everything is as asked for. */
+  readonly degradations: readonly Degradation[];
   readonly problems: readonly Problem[];
   readonly warnings: readonly Reason[];
 }

@@ -23,14 +23,27 @@ export function toExitTrouble(options: {
   const { instance, engine, process, exit } = options;
   const words = process.lastOutput();
   const last = words.at(-1);
-  const how =
-    exit.signal === null ? `exited with code ${exit.code}` : `was killed by ${exit.signal}`;
+  const how = describeEnd(exit);
   return (
     engine.explainExit(words) ?? {
       message: last === undefined ? `engine ${how}` : `engine ${how}; its last words: ${last}`,
       hint: logHint(instance),
     }
   );
+}
+
+function describeEnd({ code, signal }: ProcessExit): string {
+  if (signal !== null) return `was killed by ${signal}`;
+  // Of an adopted process only its parent, init, knows.
+  return code === null ? 'ended' : `exited with code ${code}`;
+}
+
+/** The trouble of an engine that stopped answering. */
+export function hungTrouble(instance: InstanceId): Trouble {
+  return {
+    message: 'it runs and does not answer its health check any more',
+    hint: logHint(instance),
+  };
 }
 
 /** The trouble of an engine that was not ready in time. */

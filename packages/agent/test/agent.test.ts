@@ -1,6 +1,7 @@
-import { type InstanceId, instanceId, type StateStore, workloadName } from '@aim-gpu/core';
+import { instanceId, type StateStore, workloadName } from '@aim-gpu/core';
 import { anInventory, aWorkload, createMemoryStateStore } from '@aim-gpu/core/testing';
 import { describe, expect, test } from 'vitest';
+import { createAssigned } from '../src/assigned.js';
 import type { LayoutProgress } from '../src/index.js';
 import { CARD, createBench, exclusive, NODE, THREE } from './support/agent-bench.js';
 
@@ -10,8 +11,12 @@ const TWO_CARDS = {
   cards: 2,
   workloads: ['a', 'b', 'c', 'd', 'e', 'f'].map((name) => exclusive(name)),
 };
-const assignmentsOf = (store: StateStore) =>
-  store.snapshot<readonly { instance: InstanceId; plan: string }[]>('assignments').read();
+/** What is written down, as an agent that comes later reads it. */
+const assignmentsOf = async (store: StateStore) => {
+  const assigned = createAssigned(store);
+  await assigned.load();
+  return assigned.assignments();
+};
 
 describe('from a fleet to engines that serve', () => {
   test('plan, apply and settle change the layout, start what was placed, and say so', async () => {

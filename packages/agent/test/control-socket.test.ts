@@ -4,8 +4,9 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { AimError, type Plan } from '@aim-gpu/core';
-import { aFleet, aPlan, createRecordingLogger } from '@aim-gpu/core/testing';
+import { aFleet, aPlan, createManualClock, createRecordingLogger } from '@aim-gpu/core/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { createEventLog } from '../src/event-log.js';
 import {
   type ControlTarget,
   createControlClient,
@@ -56,6 +57,15 @@ function aTarget(overrides: Partial<ControlTarget> = {}): ControlTarget & { aske
         hint: 'instances are: chat-0',
       });
     },
+    fleet: () => aFleet(),
+    readFleet: () => Promise.resolve(aFleet()),
+    applyFleet: () => Promise.reject(new Error('not asked for here')),
+    drain: (instance, options) => void asked.push({ instance, ...options }),
+    restart: (instance) => {
+      asked.push({ restart: instance });
+      return Promise.resolve();
+    },
+    events: createEventLog({ clock: createManualClock() }),
     down: (options) => void asked.push(options),
     ...overrides,
   };

@@ -82,6 +82,7 @@ test('clients see aliases, adapters, band, fallback and SLO as the fleet has the
       band: 'batch',
       fallback: 'code',
       slo: workload.slo,
+      parked: false,
       maxModelLen: 8192,
     },
   ]);

@@ -30,6 +30,7 @@ function anInstance(shares: InstanceStatus['shares']): InstanceStatus {
     predicted: { ttftMs: 1, tpotMs: 1, aloneTpotMs: 1 },
     isolation: [],
     restarts: 0,
+    draining: false,
     trouble: null,
   };
 }
@@ -51,6 +52,7 @@ describe('the status document', () => {
       cards: [],
       instances: [],
       unplaced: [],
+      degradations: [],
       problems: [],
       warnings: [],
     });
