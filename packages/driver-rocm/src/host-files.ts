@@ -27,18 +27,22 @@ const READ = constants.O_RDONLY | constants.O_NONBLOCK;
 // Truncating means nothing to sysfs; in a simulated tree it leaves no rest of a longer value behind.
 const WRITE = constants.O_WRONLY | constants.O_TRUNC | constants.O_NONBLOCK;
 
+// Reading takes turns anyway: a few buffers serve every read.
+const spareBuffers: Buffer[] = [];
+
 /** The files below `root`. */
 export function createHostFiles(root: string): FileTree {
-  const at = (file: string): string => path.join(root, file);
+  const base = path.resolve(root);
+  const at = (file: string): string => `${base}/${file}`;
   const gate = createGate(MAX_OPEN);
   return {
     // sysfs gives a file whole in one read; elsewhere (procfs) a short read need not be the end.
     read: (file) =>
-      gate((done) =>
-        readText(at(file), { whole: true, shortIsEnd: file.startsWith('sys/') }, done),
+      gate((done, free) =>
+        readText(at(file), { whole: true, shortIsEnd: file.startsWith('sys/') }, done, free),
       ),
     readHead: (file) =>
-      gate((done) => readText(at(file), { whole: false, shortIsEnd: true }, done)),
+      gate((done, free) => readText(at(file), { whole: false, shortIsEnd: true }, done, free)),
     list: (directory) =>
       new Promise((resolve) => {
         readdir(at(directory), (error, names) => {
@@ -50,7 +54,13 @@ export function createHostFiles(root: string): FileTree {
         readlink(at(file), (error, target) => resolve(error === null ? target : null));
       }),
     access: (file) => accessOf(at(file)),
-    write: (file, text) => gate((done) => writeText(at(file), text, done)),
+    write: (file, text) =>
+      gate((done, free) =>
+        writeText(at(file), text, (errno) => {
+          free();
+          done(errno);
+        }),
+      ),
   };
 }
 
@@ -63,45 +73,71 @@ function failureOf(error: NodeJS.ErrnoException): Failure {
     : { kind: 'unreadable', reason: code };
 }
 
+/** A file being read. Plain functions over it: a closure for each step of hundreds of files costs as much as reading. */
+interface Reading {
+  readonly descriptor: number;
+  /** Whether the whole file is wanted, or what the first buffer holds. */
+  readonly whole: boolean;
+  /** Whether a read that does not fill the buffer is the last. */
+  readonly shortIsEnd: boolean;
+  readonly done: (text: FileText) => void;
+  readonly free: () => void;
+  buffer: Buffer;
+  length: number;
+}
+
+/** Answers as soon as the text is there; `free` is called when the file is closed again. */
 function readText(
   file: string,
   how: { readonly whole: boolean; readonly shortIsEnd: boolean },
   done: (text: FileText) => void,
+  free: () => void,
 ): void {
   open(file, READ, (error, descriptor) => {
     if (error !== null) {
+      free();
       done(failureOf(error));
       return;
     }
-    const end = (text: FileText): void => close(descriptor, () => done(text));
-    let buffer = Buffer.allocUnsafe(FIRST_BYTES);
-    let length = 0;
-    const next = (): void => {
-      readFile(descriptor, buffer, length, buffer.length - length, null, (failed, count) => {
-        if (failed !== null) {
-          end(failureOf(failed));
-          return;
-        }
-        length += count;
-        const full = length === buffer.length;
-        if (length > MAX_BYTES) {
-          end({ kind: 'unreadable', reason: `larger than ${MAX_BYTES} bytes` });
-        } else if (count === 0 || (full && !how.whole) || (!full && how.shortIsEnd)) {
-          end(toText(buffer.subarray(0, length)));
-        } else {
-          if (full) buffer = Buffer.concat([buffer], Math.min(length * 4, MAX_BYTES + 1));
-          next();
-        }
-      });
-    };
-    next();
+    const buffer = spareBuffers.pop() ?? Buffer.allocUnsafeSlow(FIRST_BYTES);
+    readOn({ descriptor, ...how, done, free, buffer, length: 0 });
   });
 }
 
+function readOn(reading: Reading): void {
+  const { descriptor, buffer, length } = reading;
+  readFile(descriptor, buffer, length, buffer.length - length, null, (error, count) => {
+    if (error !== null) {
+      endReading(reading, failureOf(error));
+      return;
+    }
+    reading.length += count;
+    const full = reading.length === buffer.length;
+    if (reading.length > MAX_BYTES) {
+      endReading(reading, { kind: 'unreadable', reason: `larger than ${MAX_BYTES} bytes` });
+    } else if (count === 0 || (full ? !reading.whole : reading.shortIsEnd)) {
+      endReading(reading, toText(buffer, reading.length));
+    } else {
+      if (full) {
+        const larger = Math.min(reading.length * 4, MAX_BYTES + 1);
+        reading.buffer = Buffer.concat([buffer], larger);
+      }
+      readOn(reading);
+    }
+  });
+}
+
+function endReading(reading: Reading, text: FileText): void {
+  if (reading.buffer.length === FIRST_BYTES) spareBuffers.push(reading.buffer);
+  close(reading.descriptor, reading.free);
+  reading.done(text);
+}
+
 /** sysfs speaks ASCII: anything with a NUL is no answer of the kernel. */
-function toText(content: Buffer): FileText {
-  if (content.includes(0)) return { kind: 'unreadable', reason: 'binary content' };
-  return { kind: 'text', text: content.toString('utf8') };
+function toText(content: Buffer, length: number): FileText {
+  const text = content.toString('utf8', 0, length);
+  if (text.includes('\0')) return { kind: 'unreadable', reason: 'binary content' };
+  return { kind: 'text', text };
 }
 
 function writeText(file: string, text: string, done: (errno: string | null) => void): void {
@@ -130,26 +166,25 @@ async function accessOf(file: string): Promise<FileAccess | null> {
   return { usable, mode: stats.mode, uid: stats.uid, gid: stats.gid };
 }
 
-/** Runs at most `limit` at a time, the others in turn. */
-function createGate(limit: number): <T>(run: (done: (value: T) => void) => void) => Promise<T> {
+/** Runs at most `limit` at a time, the others in turn; a place is taken until `free` is called. */
+function createGate(
+  limit: number,
+): <T>(run: (done: (value: T) => void, free: () => void) => void) => Promise<T> {
   const waiting: (() => void)[] = [];
   let running = 0;
+  const free = (): void => {
+    // The place goes to the next in line, or is given up.
+    const next = waiting.shift();
+    if (next === undefined) running -= 1;
+    else next();
+  };
   return (run) =>
     new Promise((resolve) => {
-      const start = (): void => {
-        run((value) => {
-          // The place goes to the next in line, or is given up.
-          const next = waiting.shift();
-          if (next === undefined) running -= 1;
-          else next();
-          resolve(value);
-        });
-      };
       if (running < limit) {
         running += 1;
-        start();
+        run(resolve, free);
       } else {
-        waiting.push(start);
+        waiting.push(() => run(resolve, free));
       }
     });
 }

@@ -1,15 +1,19 @@
 /**
  * Watching by polling: Node cannot listen to udev's netlink socket. A look at an idle node costs a few small files: the
- * modes of each card and KFD's generation number, which the kernel raises with every change of its topology
- * (kfd_topology.c). Only when one of them differs, or a minute has gone by, is everything read again.
+ * modes of each card, the names of KFD's nodes and its generation number, which the kernel raises with every change of
+ * its topology (kfd_topology.c). Only when one of them differs, shortly after that, or when a minute has gone by, is
+ * everything read again.
  */
 import type { Clock, Inventory, InventoryEvent } from '@aim-gpu/core';
 import type { Discovery } from './discovery.js';
-import { type FileTree, textOf } from './file-tree.js';
+import { type FileTree, namesIn, textOf } from './file-tree.js';
+import { KFD_NODES } from './kfd-topology.js';
 
 const GENERATION = 'sys/class/kfd/kfd/topology/generation_id';
 const MODES = ['current_compute_partition', 'current_memory_partition'];
 const FULL_LOOK_MS = 60_000;
+// Devices of a new mode appear 1 to 2 s after the mode does, at the latest after 5 s (AMD-AGI/Hyperloom).
+const SETTLE_MS = 5000;
 
 /** Options of {@link watchInventory}. */
 export interface WatchOptions {
@@ -26,6 +30,7 @@ export function watchInventory(options: WatchOptions): () => void {
   let before: Inventory | null = null;
   let mark: string | null = null;
   let lastFullMs = Number.NEGATIVE_INFINITY;
+  let restlessUntilMs = Number.NEGATIVE_INFINITY;
   let directories: readonly string[] = [];
   let cancel = (): void => undefined;
   let stopped = false;
@@ -33,8 +38,10 @@ export function watchInventory(options: WatchOptions): () => void {
   const look = async (): Promise<void> => {
     const now = clock.monoMs();
     const current = await readMark(tree, directories);
-    const due = now - lastFullMs >= FULL_LOOK_MS;
-    const event = due || current === null || current !== mark ? await lookFully(now) : null;
+    const changed = current === null || current !== mark;
+    if (changed) restlessUntilMs = now + SETTLE_MS;
+    const due = now < restlessUntilMs || now - lastFullMs >= FULL_LOOK_MS;
+    const event = changed || due ? await lookFully(now) : null;
     if (stopped) return;
     cancel = clock.timer(intervalMs, () => void look());
     if (event !== null) tell(onEvent, event);
@@ -62,12 +69,15 @@ export function watchInventory(options: WatchOptions): () => void {
 
 /** What changes whenever a layout does; null where the kernel has no generation number, so that nothing is proven. */
 async function readMark(tree: FileTree, directories: readonly string[]): Promise<string | null> {
-  const generation = await textOf(tree, GENERATION);
+  const [generation, nodes] = await Promise.all([
+    textOf(tree, GENERATION),
+    namesIn(tree, KFD_NODES),
+  ]);
   if (generation === null) return null;
   const modes = await Promise.all(
     directories.flatMap((directory) => MODES.map((name) => textOf(tree, `${directory}/${name}`))),
   );
-  return [generation, ...modes].join('\n');
+  return [generation, nodes.join(' '), ...modes].join('\n');
 }
 
 /** A listener that throws ends neither the watch nor, as a rejection nobody awaits, the process. */

@@ -3,7 +3,7 @@
  * and the arithmetic of `location_id`; groups nothing. 64-bit ids stay text: they exceed what a number holds.
  */
 import { type Bytes, bytes, type CardId, cardId, type Problem } from '@aim-gpu/core';
-import { type FileTree, namesIn } from './file-tree.js';
+import type { FileText, FileTree } from './file-tree.js';
 import { problem, unreadable } from './problems.js';
 
 /** One GPU node of the topology: a partition as the kernel's compute driver sees it. */
@@ -56,7 +56,26 @@ export async function readKfdTopology(tree: FileTree): Promise<KfdTopology> {
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
     .sort((a, b) => a - b);
-  const read = await Promise.all(numbers.map((index) => readNode(tree, index)));
+  // Everything is read before anything is parsed: work in between leaves the reading threads idle, which costs more.
+  const files = await Promise.all(
+    numbers.flatMap((index) => [
+      tree.read(`${KFD_NODES}/${index}/properties`),
+      // A node has one bank as a rule: reading it along saves a turn, and costs a file for each CPU node.
+      tree.read(bankFile(index, 0)),
+    ]),
+  );
+  const read = await Promise.all(
+    numbers.map((index, at) => {
+      const [file, bank] = files.slice(2 * at, 2 * at + 2);
+      if (file?.kind !== 'text' || bank === undefined) return unreadNode(index, file);
+      const properties = parseProperties(file.text);
+      const banks = Math.min(toCount(properties.get('mem_banks_count')) ?? 1, MAX_BANKS);
+      if (banks < 2) return toNode(index, properties, [bank]);
+      return readFurtherBanks(tree, index, banks).then((more) =>
+        toNode(index, properties, [bank, ...more]),
+      );
+    }),
+  );
   return {
     present: numbers.length > 0,
     nodes: read.flatMap(({ node }) => (node === null ? [] : [node])),
@@ -69,15 +88,20 @@ interface NodeReading {
   readonly problems: readonly Problem[];
 }
 
-async function readNode(tree: FileTree, index: number): Promise<NodeReading> {
+function unreadNode(index: number, file: FileText | undefined): NodeReading {
+  const reason = file?.kind === 'unreadable' ? file.reason : 'it is missing';
   const where = `${KFD_NODES}/${index}/properties`;
-  const file = await tree.read(where);
-  if (file.kind !== 'text') {
-    const reason = file.kind === 'absent' ? 'it is missing' : file.reason;
-    const problems = [unreadable('KFD_NODE_UNREADABLE', `KFD node ${index}`, reason, where)];
-    return { node: null, problems };
-  }
-  const properties = parseProperties(file.text);
+  const problems = [unreadable('KFD_NODE_UNREADABLE', `KFD node ${index}`, reason, where)];
+  return { node: null, problems };
+}
+
+function readFurtherBanks(tree: FileTree, index: number, count: number): Promise<FileText[]> {
+  const banks = Array.from({ length: count - 1 }, (_, bank) => bank + 1);
+  return Promise.all(banks.map((bank) => tree.read(bankFile(index, bank))));
+}
+
+function toNode(index: number, properties: Properties, banks: readonly FileText[]): NodeReading {
+  const where = `${KFD_NODES}/${index}/properties`;
   const simds = toCount(properties.get('simd_count'));
   // A CPU node has no SIMDs.
   if (simds === 0) return { node: null, problems: [] };
@@ -95,7 +119,7 @@ async function readNode(tree: FileTree, index: number): Promise<NodeReading> {
       problems: [problem('KFD_NODE_INVALID', `KFD node ${index} has no usable location_id`, where)],
     };
   }
-  const memory = await readMemory(tree, index, toCount(properties.get('mem_banks_count')));
+  const memory = toMemory(index, banks);
   const simdsPerUnit = toCount(properties.get('simd_per_cu'));
   const node: KfdNode = {
     index,
@@ -113,22 +137,18 @@ async function readNode(tree: FileTree, index: number): Promise<NodeReading> {
   return { node, problems: memory.problems };
 }
 
-/** The size of the first VRAM bank; what a node lacks or says wrongly is a problem. */
-async function readMemory(
-  tree: FileTree,
+function bankFile(node: number, bank: number): string {
+  return `${KFD_NODES}/${node}/mem_banks/${bank}/properties`;
+}
+
+/** The size of the first VRAM bank; what a bank says wrongly is a problem. */
+function toMemory(
   index: number,
-  count: number | null,
-): Promise<{ readonly bytes: Bytes | null; readonly problems: readonly Problem[] }> {
-  const directory = `${KFD_NODES}/${index}/mem_banks`;
-  // The kernel numbers banks from 0; listing them would cost as much as reading one.
-  const names =
-    count === null
-      ? await namesIn(tree, directory)
-      : Array.from({ length: Math.min(count, MAX_BANKS) }, (_, bank) => String(bank));
+  banks: readonly FileText[],
+): { readonly bytes: Bytes | null; readonly problems: readonly Problem[] } {
   const problems: Problem[] = [];
-  for (const bank of names) {
-    const where = `${directory}/${bank}/properties`;
-    const file = await tree.read(where);
+  for (const [bank, file] of banks.entries()) {
+    const where = bankFile(index, bank);
     if (file.kind === 'unreadable')
       problems.push(
         unreadable('KFD_BANK_INVALID', `a memory bank of KFD node ${index}`, file.reason, where),
@@ -145,20 +165,31 @@ async function readMemory(
   return { bytes: null, problems };
 }
 
-/** `name value` lines; a line of any other shape is skipped, a repeated name keeps its first value. */
-function parseProperties(text: string): ReadonlyMap<string, string> {
-  const properties = new Map<string, string>();
-  for (const line of text.split(/\r?\n/)) {
-    const match = /^([a-z_0-9]+)\s+(\S+)\s*$/.exec(line);
-    if (match?.[1] === undefined || match[2] === undefined || properties.has(match[1])) continue;
-    properties.set(match[1], match[2]);
-  }
-  return properties;
+/** Values of `name value` lines by name. */
+interface Properties {
+  get(name: string): string | undefined;
+}
+
+/**
+ * Finds names where they are asked for: a node has forty and a dozen matter. A line of any other shape is not found, a
+ * repeated name has its first value.
+ */
+function parseProperties(text: string): Properties {
+  const lines = `\n${text}\n`;
+  return {
+    get: (name) => {
+      const at = lines.indexOf(`\n${name} `);
+      if (at === -1) return undefined;
+      const start = at + name.length + 2;
+      const value = lines.slice(start, lines.indexOf('\n', start)).trim();
+      return value === '' || /\s/.test(value) ? undefined : value;
+    },
+  };
 }
 
 /** PCI address and partition bits: bus in [15:8], device in [7:3], partition in [31:28] or else in [2:0]. */
 function toPlace(
-  properties: ReadonlyMap<string, string>,
+  properties: Properties,
 ): Pick<KfdNode, 'card' | 'partitionBits' | 'functionBits'> | null {
   const location = toCount(properties.get('location_id'));
   if (location === null) return null;
