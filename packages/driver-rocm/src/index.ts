@@ -11,4 +11,14 @@ export type {
   AmdSmiProfile,
   AmdSmiReport,
 } from './amd-smi/report.js';
-export { createRocmDriver, type RocmDriverOptions } from './rocm-driver.js';
+export type { CardHealth, MemoryAllocationMode, PartitionHealth, RasCount } from './card-health.js';
+export type { ChangeTiming } from './change-timing.js';
+export {
+  type CommandCall,
+  type CommandOutcome,
+  type CommandRunner,
+  createHostCommands,
+} from './command-runner.js';
+export type { FileAccess, FileNames, FileText, FileTree, WriteOutcome } from './file-tree.js';
+export { createHostFiles } from './host-files.js';
+export { createRocmDriver, type RocmDriver, type RocmDriverOptions } from './rocm-driver.js';

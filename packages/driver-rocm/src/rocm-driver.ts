@@ -1,22 +1,28 @@
 /**
  * The driver of real AMD GPUs: the GpuDriver port over sysfs and KFD. Owns the composition only; what is read is in
- * discovery.ts. Changing a layout is refused with a clear error until it is proven; nothing here pretends.
+ * discovery.ts, what is changed in layout-changes.ts.
  */
-import {
-  AimError,
-  type CallOptions,
-  type CardId,
-  type Clock,
-  type GpuDriver,
-  type NodeName,
-  type ObservedCard,
+import type {
+  CallOptions,
+  CardId,
+  Clock,
+  GpuDriver,
+  Logger,
+  NodeName,
+  ObservedCard,
 } from '@aim-gpu/core';
-import { type CardHealth, readCardHealth } from './card-health.js';
+import { type CardHealth, type MemoryAllocationMode, readCardHealth } from './card-health.js';
+import { unknownCard, unsupportedMode } from './change-errors.js';
+import { type ChangeTiming, REAL_TIMING } from './change-timing.js';
+import { type CommandRunner, createHostCommands } from './command-runner.js';
 import { readHolders } from './device-holders.js';
 import { type Discovery, discoverCards } from './discovery.js';
 import type { FileTree } from './file-tree.js';
 import { createHostFiles } from './host-files.js';
 import { watchInventory } from './inventory-watch.js';
+import { createLayoutChanges } from './layout-changes.js';
+import { runCleanerShader, setIsolation, setMemoryAllocation } from './partition-hygiene.js';
+import type { CardDirectory } from './sysfs-card.js';
 
 /** Options of {@link createRocmDriver}. */
 export interface RocmDriverOptions {
@@ -26,19 +32,48 @@ export interface RocmDriverOptions {
   readonly root?: string;
   /** Files in place of those below `root`: those of a capture, or ones that fail as a test wants them to. */
   readonly files?: FileTree;
+  /** Programs (amd-smi, modprobe) in place of those of this host; they are looked for below `root`. */
+  readonly commands?: CommandRunner;
   /** Time between two looks of a watch; 1 s unless said otherwise. */
   readonly watchIntervalMs?: number;
+  /**
+   * Whether `reload` may unload and load amdgpu with modprobe, which stops every GPU of the node; no unless said.
+   * Without it `reload` throws `ERR_RELOAD_NOT_ALLOWED` (refused).
+   */
+  readonly allowReload?: boolean;
+  /** Times of changes; those measured on real machines unless said otherwise. */
+  readonly timing?: Partial<ChangeTiming>;
+  /** Told which way each change took and why. */
+  readonly logger?: Logger;
 }
 
 /** The GpuDriver port, and what only real cards have. */
 export interface RocmDriver extends GpuDriver {
   /** Health of every card: RAS, reset, memory in use, isolation. Reads only. */
   health(options?: CallOptions): Promise<readonly CardHealth[]>;
+  /**
+   * Lets each partition of a card allocate its even part of the memory domain, or all of it. Lost with every compute
+   * switch. Throws `ERR_LAYOUT_UNSUPPORTED` (refused) where the kernel has no such file, else as `setComputeMode`.
+   */
+  setMemoryAllocation(
+    card: CardId,
+    mode: MemoryAllocationMode,
+    options?: CallOptions,
+  ): Promise<void>;
+  /** Makes processes of one partition take turns, with the cleaner shader between them. Throws as above. */
+  setIsolation(
+    card: CardId,
+    partition: number,
+    isolated: boolean,
+    options?: CallOptions,
+  ): Promise<void>;
+  /** Wipes registers and local memory of one partition, for the hand-over between tenants. Throws as above. */
+  cleanPartition(card: CardId, partition: number, options?: CallOptions): Promise<void>;
 }
 
 /**
- * Makes a driver that reads this host's AMD GPUs, or those of a recorded tree. Starts no process. `setComputeMode`,
- * `stageMemoryMode` and `reload` throw `ERR_DRIVER_READ_ONLY` (refused).
+ * Makes a driver of this host's AMD GPUs, or of those of a recorded or simulated tree. Reading starts no process;
+ * changing writes the kernel's files, or asks amd-smi where there are none, and always reads back.
  */
 export function createRocmDriver(options: RocmDriverOptions): RocmDriver {
   const { node, clock, root = '/', watchIntervalMs = 1000 } = options;
@@ -51,21 +86,38 @@ export function createRocmDriver(options: RocmDriverOptions): RocmDriver {
     const { cards } = (await discover(call)).inventory;
     const found = cards.find((entry) => entry.id === card);
     if (found !== undefined) return found;
-    throw new AimError({
-      code: 'ERR_DEVICE_UNKNOWN',
-      kind: 'missing',
-      message: `${node} has no card ${card}`,
-      hint: `cards are: ${cards.map((entry) => entry.id).join(', ') || 'none'}`,
-    });
+    throw unknownCard(
+      node,
+      card,
+      cards.map((entry) => entry.id),
+    );
   };
+  const placeOf = async (card: CardId, call: CallOptions = {}): Promise<CardDirectory> => {
+    await cardOf(card, call);
+    const place = (await discover(call)).directories.find((entry) => entry.id === card);
+    if (place !== undefined) return place;
+    throw unsupportedMode(`changing ${card}`, 'its directory in sysfs was not found');
+  };
+  const changes = createLayoutChanges({
+    host: {
+      tree,
+      root,
+      commands: options.commands ?? createHostCommands({ clock }),
+      clock,
+      timing: { ...REAL_TIMING, ...options.timing },
+      logger: options.logger ?? null,
+    },
+    node,
+    discover,
+    holdersOf: (card) => readHolders(tree, card),
+    allowReload: options.allowReload ?? false,
+  });
 
   return {
     specVersion: 1,
     id: 'rocm',
     discover: async (call) => (await discover(call)).inventory,
-    setComputeMode: (card) => Promise.reject(readOnly(`switching the compute mode of ${card}`)),
-    stageMemoryMode: (card) => Promise.reject(readOnly(`switching the memory mode of ${card}`)),
-    reload: () => Promise.reject(readOnly('reloading the driver')),
+    ...changes,
     holders: async (card, call) => readHolders(tree, await cardOf(card, call)),
     health: async (call) => {
       const { inventory, directories } = await discover(call);
@@ -79,6 +131,12 @@ export function createRocmDriver(options: RocmDriverOptions): RocmDriver {
         ),
       );
     },
+    setMemoryAllocation: async (card, mode, call) =>
+      setMemoryAllocation(tree, await placeOf(card, call), mode),
+    setIsolation: async (card, partition, isolated, call) =>
+      setIsolation(tree, await placeOf(card, call), partition, isolated),
+    cleanPartition: async (card, partition, call) =>
+      runCleanerShader(tree, await placeOf(card, call), partition),
     watch: (onEvent) => {
       const cancel = watchInventory({
         tree,
@@ -99,13 +157,4 @@ export function createRocmDriver(options: RocmDriverOptions): RocmDriver {
       return Promise.resolve();
     },
   };
-}
-
-function readOnly(what: string): AimError {
-  return new AimError({
-    code: 'ERR_DRIVER_READ_ONLY',
-    kind: 'refused',
-    message: `${what} is not done by this version: it has only been proven on recordings`,
-    hint: 'set the layout with amd-smi and use `policy.repartition.allow: false`',
-  });
 }

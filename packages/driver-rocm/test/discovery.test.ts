@@ -349,22 +349,6 @@ describe('the driver', () => {
     expect((await open().discover()).generation).not.toBe(before.generation);
   });
 
-  it('refuses to change anything', async () => {
-    writeTopology(tree);
-    const driver = open();
-    const { cards, generation } = await driver.discover();
-    const id = cards[0]?.id;
-    if (id === undefined) throw new Error('the capture has cards');
-    const refused = { code: 'ERR_DRIVER_READ_ONLY', kind: 'refused' };
-    await expect(driver.setComputeMode(id, 'SPX', { expect: generation })).rejects.toMatchObject(
-      refused,
-    );
-    await expect(driver.stageMemoryMode(id, 'NPS1', { expect: generation })).rejects.toMatchObject(
-      refused,
-    );
-    await expect(driver.reload({ expect: generation })).rejects.toMatchObject(refused);
-  });
-
   it('lists who holds a card, with pid, command and user (a made-up /proc)', async () => {
     writeTopology(tree);
     tree.link('proc/77/fd/3', '/dev/null');

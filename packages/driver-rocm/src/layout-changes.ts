@@ -1,0 +1,165 @@
+/**
+ * The changing half of the driver port over real cards: compare-and-set on the generation, refusals that need no try,
+ * the change itself, and reading back until the devices are there. Owns the order of these steps.
+ */
+import type {
+  CallOptions,
+  CardId,
+  ChangeOptions,
+  ComputeMode,
+  DeviceHolder,
+  Inventory,
+  MemoryMode,
+  NodeName,
+  ObservedCard,
+} from '@aim-gpu/core';
+import { AimError } from '@aim-gpu/core';
+import { deviceBusy, staleGeneration, unknownCard, unsupportedMode } from './change-errors.js';
+import type { Discovery } from './discovery.js';
+import { reloadDriver } from './driver-reload.js';
+import { type ChangeHost, changeMode, settle } from './mode-change.js';
+
+/** What the changes need beside the host. */
+export interface LayoutChangesOptions {
+  readonly host: ChangeHost;
+  readonly node: NodeName;
+  readonly discover: (call?: CallOptions) => Promise<Discovery>;
+  readonly holdersOf: (card: ObservedCard) => Promise<readonly DeviceHolder[]>;
+  /** Whether amdgpu may be unloaded and loaded; it stops every GPU of the node. */
+  readonly allowReload: boolean;
+}
+
+/** The three changes of the driver port. */
+export interface LayoutChanges {
+  setComputeMode(card: CardId, mode: ComputeMode, options: ChangeOptions): Promise<Inventory>;
+  stageMemoryMode(card: CardId, mode: MemoryMode, options: ChangeOptions): Promise<Inventory>;
+  reload(options: ChangeOptions): Promise<Inventory>;
+}
+
+/** Makes them. */
+export function createLayoutChanges(options: LayoutChangesOptions): LayoutChanges {
+  const { host, node, discover, holdersOf, allowReload } = options;
+
+  const read = async (expect: string, call: CallOptions): Promise<Discovery> => {
+    const seen = await discover(call);
+    const { generation } = seen.inventory;
+    if (generation !== expect) throw staleGeneration(expect, generation);
+    return seen;
+  };
+  const find = (seen: Discovery, id: CardId): ObservedCard => {
+    const { cards } = seen.inventory;
+    const card = cards.find((entry) => entry.id === id);
+    if (card !== undefined) return card;
+    throw unknownCard(
+      node,
+      id,
+      cards.map((entry) => entry.id),
+    );
+  };
+  const directoryOf = (seen: Discovery, id: CardId): string | null =>
+    seen.directories.find((place) => place.id === id)?.directory ?? null;
+
+  return {
+    setComputeMode: async (id, mode, { expect, ...call }) => {
+      const seen = await read(expect, call);
+      const card = find(seen, id);
+      const what = `switching ${id} to ${mode}`;
+      refuseGuest(what, card);
+      if (card.layout.compute === mode) return seen.inventory;
+      const { memory } = card.layout;
+      const offered = card.offered?.some(
+        (layout) => layout.compute === mode && (memory === null || layout.memory === memory),
+      );
+      if (offered === false)
+        throw unsupportedMode(what, `the card does not offer it in ${memory ?? 'any memory mode'}`);
+      const holders = (): Promise<readonly DeviceHolder[]> => holdersOf(card);
+      const directory = directoryOf(seen, id);
+      const request = { what, card: id, kind: 'compute', mode, directory, holders } as const;
+      await changeMode(host, request, call);
+      const after = await settle(host, {
+        ...call,
+        look: () => discover(call),
+        isSettled: ({ inventory }) => isIn(inventory, card, mode),
+        forMs: host.timing.settleForMs,
+      });
+      return after.inventory;
+    },
+    stageMemoryMode: async (id, mode, { expect, ...call }) => {
+      const seen = await read(expect, call);
+      const card = find(seen, id);
+      const what = `asking for ${mode} of the hive of ${id}`;
+      refuseGuest(what, card);
+      if (card.offered?.some((layout) => layout.memory === mode) === false)
+        throw unsupportedMode(what, 'the card does not offer it');
+      const holders = (): Promise<readonly DeviceHolder[]> => holdersOf(card);
+      const directory = directoryOf(seen, id);
+      const request = { what, card: id, kind: 'memory', mode, directory, holders } as const;
+      await changeMode(host, request, call);
+      return (await discover(call)).inventory;
+    },
+    reload: async ({ expect, ...call }) => {
+      const seen = await read(expect, call);
+      if (!allowReload) throw reloadNotAllowed();
+      const { cards } = seen.inventory;
+      const holders = async (): Promise<readonly DeviceHolder[]> => {
+        const found = new Map<number, DeviceHolder>();
+        for (const card of cards)
+          for (const holder of await holdersOf(card)) found.set(holder.pid, holder);
+        return [...found.values()];
+      };
+      const holding = await holders();
+      if (holding.length > 0) throw deviceBusy('reloading amdgpu', holding);
+      await reloadDriver(host, { ...call, holders });
+      const after = await settle(host, {
+        ...call,
+        look: () => discover(call),
+        isSettled: ({ inventory }) => isBack(inventory, cards),
+        forMs: host.timing.reloadTimeoutMs,
+      });
+      return after.inventory;
+    },
+  };
+}
+
+/** A guest's modes are its host's: the kernel has no way to switch them from inside (`switch_partition_mode` is null). */
+function refuseGuest(what: string, card: ObservedCard): void {
+  if (!card.writable)
+    throw unsupportedMode(what, 'its modes are set by the host of this virtual machine');
+}
+
+/** Partitions of each mode; CPX has as many as there are XCDs. */
+const PARTITIONS: Readonly<Record<Exclude<ComputeMode, 'CPX'>, number>> = {
+  SPX: 1,
+  DPX: 2,
+  TPX: 3,
+  QPX: 4,
+};
+
+/** Whether the card says the mode and shows all partitions of it, each with its render node. */
+function isIn(inventory: Inventory, before: ObservedCard, mode: ComputeMode): boolean {
+  const card = inventory.cards.find((entry) => entry.id === before.id);
+  if (card?.layout.compute !== mode) return false;
+  const xcds = before.partitions.reduce((sum, partition) => sum + partition.xcds, 0);
+  const wanted = mode === 'CPX' ? xcds : PARTITIONS[mode];
+  return (
+    card.partitions.length === wanted &&
+    card.partitions.every((partition) => partition.renderMinor !== null)
+  );
+}
+
+/** Whether every card is there again with its partitions. */
+function isBack(inventory: Inventory, before: readonly ObservedCard[]): boolean {
+  return before.every(({ id }) => {
+    const card = inventory.cards.find((entry) => entry.id === id);
+    return card !== undefined && card.layout.compute !== null && card.partitions.length > 0;
+  });
+}
+
+function reloadNotAllowed(): AimError {
+  return new AimError({
+    code: 'ERR_RELOAD_NOT_ALLOWED',
+    kind: 'refused',
+    message: 'a memory mode takes a reload of amdgpu, which stops every GPU of the node',
+    hint: 'allow it with `allowReload: true` (--allow-driver-reload on the command line)',
+  });
+}
