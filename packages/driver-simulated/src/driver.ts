@@ -21,6 +21,11 @@ import { createFaultScript, type FaultControl, type FaultRule } from './faults.j
 import { type KernelVariant, NEWEST_KERNEL } from './kernel.js';
 import { type ChangeRequest, createMachineChanges } from './machine-changes.js';
 import { createMachineStore } from './machine-store.js';
+import {
+  createMaterializedMachine,
+  type MaterializedMachine,
+  type MaterializeOptions,
+} from './materialize/materialized-machine.js';
 import { DRIVER_ID } from './observation.js';
 import { reboot, reloadDriver, stageMemory, switchCompute, toHolders } from './operations.js';
 import { hostProcesses, type ProcessTable } from './process-table.js';
@@ -64,6 +69,14 @@ export interface SimulatedDriver extends GpuDriver {
   /** The machine as its engine processes see it. */
   readonly sharedDevice: SharedDevice;
   readonly faults: FaultControl;
+  /**
+   * Writes the machine into a directory as a live tree of `sys`, `proc` and `dev` and executables `amd-smi` and
+   * `modprobe` in `bin`, until it is closed: a driver of real GPUs runs against it unchanged. Plain writes to its
+   * partition files take effect within 100 ms; a plain file cannot refuse, so errors of a write are told by
+   * {@link MaterializedMachine.write}, and those of the tools by exit code and text.
+   * Throws `ERR_TREE_OCCUPIED` (conflict) for a directory that has other files in it, `ERR_STATE_IO` (unavailable).
+   */
+  materialize(directory: string, options?: MaterializeOptions): Promise<MaterializedMachine>;
   /** Cuts the power and switches the machine on again. */
   reboot(): Promise<Inventory>;
   /** Lets a process that is no engine, such as a metrics exporter, open a card until the lease is released. */
@@ -86,6 +99,7 @@ export function createSimulatedDriver(options: SimulatedDriverOptions): Simulate
   const processes = options.processes ?? hostProcesses;
   const faults = createFaultScript(options.faults ?? []);
   const watchers = new Set<() => void>();
+  const trees = new Set<MaterializedMachine>();
   const machine = createMachineStore({
     node,
     cards: options.cards ?? null,
@@ -185,9 +199,23 @@ export function createSimulatedDriver(options: SimulatedDriverOptions): Simulate
     watch,
     close: async () => {
       for (const stop of [...watchers]) stop();
+      await Promise.all([...trees].map((tree) => tree.close()));
     },
     sharedDevice: createSimulatedSharedDevice({ node, machine, clock, kernel, processes }),
     faults,
+    materialize: async (directory, how) => {
+      const tree: MaterializedMachine = await createMaterializedMachine({
+        ...how,
+        directory,
+        changes,
+        kernel,
+        clock,
+        privileged: options.privileged !== false,
+        onClose: () => trees.delete(tree),
+      });
+      trees.add(tree);
+      return tree;
+    },
     reboot: async () => {
       await machine.update((state) => ({ state: reboot(state), value: null }));
       return discover();

@@ -4,8 +4,8 @@
  */
 import { type CardId, type ComputeMode, createRng, type Rng } from '@aim-gpu/core';
 
-/** Calls that can be made to fail. */
-export type FaultableCall = 'discover' | 'set-compute' | 'stage-memory' | 'reload';
+/** Calls that can be made to fail; `tune` is a write of anything but a mode, such as `enforce_isolation`. */
+export type FaultableCall = 'discover' | 'set-compute' | 'stage-memory' | 'reload' | 'tune';
 
 /** What goes wrong. */
 export type FaultEffect =
@@ -60,7 +60,12 @@ export interface FaultControl {
 /** A running fault script. */
 export interface FaultScript extends FaultControl {
   /** What goes wrong with this call; null when nothing does. Each answer counts as one call. */
-  take(call: FaultableCall, card: CardId | null): FaultEffect | null;
+  take(
+    call: FaultableCall,
+    card: CardId | null,
+    /** The effects this part of the call can have; all when left out. */
+    kinds?: readonly FaultEffect['kind'][],
+  ): FaultEffect | null;
 }
 
 /** The effects that a call can have, for faults by chance. */
@@ -81,6 +86,7 @@ const EFFECTS: Readonly<Record<FaultableCall, readonly ((rng: Rng) => FaultEffec
     () => ({ kind: 'permission' }),
     () => ({ kind: 'no-change' }),
   ],
+  tune: [() => ({ kind: 'io' }), () => ({ kind: 'permission' }), () => ({ kind: 'no-change' })],
   reload: [
     () => ({ kind: 'busy' }),
     () => ({ kind: 'io' }),
@@ -105,13 +111,18 @@ export function createFaultScript(rules: readonly FaultRule[]): FaultScript {
     fired = [...fired, rule];
     return rule.effect;
   };
-  const takeByChance = (call: FaultableCall, card: CardId | null): FaultEffect | null => {
+  const takeByChance = (
+    call: FaultableCall,
+    card: CardId | null,
+    kinds?: readonly FaultEffect['kind'][],
+  ): FaultEffect | null => {
     if (chance === null || fired.length >= (chance.most ?? Number.POSITIVE_INFINITY)) return null;
     if (chance.rng.next() >= chance.probability) return null;
     const choices = EFFECTS[call];
     const make = choices[Math.floor(chance.rng.next() * choices.length)];
-    if (make === undefined) return null;
-    return fire({ on: call, effect: make(chance.rng), ...(card === null ? {} : { card }) });
+    const effect = make?.(chance.rng);
+    if (effect === undefined || kinds?.includes(effect.kind) === false) return null;
+    return fire({ on: call, effect, ...(card === null ? {} : { card }) });
   };
   script(rules);
   return {
@@ -121,16 +132,17 @@ export function createFaultScript(rules: readonly FaultRule[]): FaultScript {
       chance = { ...faults, rng: createRng(faults.seed) };
     },
     fired: () => fired,
-    take: (call, card) => {
+    take: (call, card, kinds) => {
       for (const entry of entries) {
         const { rule } = entry;
         if (rule.on !== call || (rule.card !== undefined && rule.card !== card)) continue;
+        if (kinds?.includes(rule.effect.kind) === false) continue;
         entry.seen += 1;
         const first = (rule.after ?? 0) + 1;
         if (entry.seen < first || entry.seen >= first + (rule.times ?? 1)) continue;
         return fire(rule);
       }
-      return takeByChance(call, card);
+      return takeByChance(call, card, kinds);
     },
   };
 }

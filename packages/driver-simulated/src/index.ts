@@ -8,8 +8,19 @@ export {
   type SimulatedDriver,
   type SimulatedDriverOptions,
 } from './driver.js';
-export type { FaultableCall, FaultControl, FaultEffect, FaultRule } from './faults.js';
-export { type KernelVariant, NEWEST_KERNEL } from './kernel.js';
+export type {
+  FaultableCall,
+  FaultControl,
+  FaultEffect,
+  FaultRule,
+  RandomFaults,
+} from './faults.js';
+export { type KernelVariant, NEWEST_KERNEL, ROCM_6_KERNEL } from './kernel.js';
 export { readSimulatedNodes } from './machine-store.js';
+export type {
+  KernelWriteResult,
+  MaterializedMachine,
+  MaterializeOptions,
+} from './materialize/materialized-machine.js';
 export { hostProcesses, type ProcessTable } from './process-table.js';
 export type { SimulatedTiming } from './timing.js';

@@ -3,7 +3,7 @@
  * tools. Owns rights, faults, compare-and-set and the waiting for a change to end; the rules are in operations.ts.
  */
 import type { CallOptions, CardId, Clock, Inventory, NodeName, Rng } from '@aim-gpu/core';
-import type { FaultableCall, FaultScript } from './faults.js';
+import type { FaultableCall, FaultEffect, FaultScript } from './faults.js';
 import type { KernelVariant } from './kernel.js';
 import type { ChangeWindow, MachineState } from './machine.js';
 import type { MachineChange, MachineStore } from './machine-store.js';
@@ -20,6 +20,8 @@ export interface ChangeRequest {
   /** Generation the machine must be at; null takes it as it is, as the kernel does. */
   readonly expect: string | null;
   readonly work: (context: ChangeContext) => Outcome;
+  /** Faults this part of a change can have; all when left out. */
+  readonly faults?: readonly FaultEffect['kind'][];
 }
 
 /** Reading and changing one machine. */
@@ -106,7 +108,7 @@ export function createMachineChanges(options: {
               return { state, error: staleGeneration(request.expect, generation) };
             }
           }
-          const fault = faults.take(request.call, request.card);
+          const fault = faults.take(request.call, request.card, request.faults);
           const draw = (takesMs?: number): ChangeWindow =>
             drawWindow({
               kind: request.kind,

@@ -109,6 +109,12 @@ export function reloadDriver(context: ChangeContext): Outcome {
   return { ok: true, state: next, window };
 }
 
+/** Loads a driver that is unloaded; one that is loaded stays as it is, as with modprobe. */
+export function loadDriver(context: ChangeContext): Outcome {
+  const { state } = context;
+  return state.unloaded === true ? reloadDriver(context) : { ok: true, state, window: null };
+}
+
 /** Unloads the driver: no card can be seen until it is loaded. */
 export function unloadDriver(context: ChangeContext): Outcome {
   const { state, fault } = context;
@@ -136,6 +142,21 @@ function refuseUnload(context: ChangeContext): Outcome | null {
   const holders = toHolders(state, null);
   if (holders.length === 0) return null;
   return { ok: false, error: deviceBusy({ what: 'the GPU driver', text, holders }) };
+}
+
+/** Sets something of a card that is no layout: takes no time and is lost with the next switch. */
+export function tuned(
+  state: MachineState,
+  id: CardId,
+  values: Pick<CardState, 'allocatesAll'> | Pick<CardState, 'isolated'>,
+  fault: FaultEffect | null,
+  what: string,
+): Outcome {
+  const injected = refusedByFault(`setting ${what} of card ${id}`, fault);
+  if (injected !== null) return injected;
+  if (changesNothing(fault)) return { ok: true, state, window: null };
+  const cards = state.cards.map((card) => (card.id === id ? { ...card, ...values } : card));
+  return { ok: true, state: { ...state, cards }, window: null };
 }
 
 /** Cuts the power: what was staged, switched or running is lost, every card starts in its initial layout. */
