@@ -10,6 +10,8 @@ export {
   describeLayout,
   type LayoutDifference,
 } from './assert-layout.js';
+export type { BlastRadius, RepartitionCost, StopCause, StoppedInstance } from './blast-radius.js';
+export { toLayoutChanges } from './layout-changes.js';
 export {
   judgeLayout,
   type LayoutVerdict,
@@ -27,7 +29,6 @@ export {
   planRepartition,
   type RepartitionPlan,
   type RepartitionStep,
-  toLayoutChanges,
 } from './repartition-plan.js';
 export type {
   DegradedState,

@@ -1,6 +1,6 @@
 /**
- * Plans a change of layouts as data: the steps in order, how long they are expected to take, and which instances must
- * stop. Pure and deterministic; the order itself is next-step.ts.
+ * Plans a change of layouts as data: the steps in order, how long they are expected to take, and whom they hit. Pure and
+ * deterministic; the order itself is next-step.ts, the arithmetic blast-radius.ts.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -10,24 +10,18 @@ import {
   type InstanceId,
   type Inventory,
   type Layout,
-  type LayoutChange,
   type NodeName,
   type ObservedCard,
   type PlanId,
   planId,
   type Reason,
 } from '@aim-gpu/core';
-import { type DesiredLayout, describeLayout, toCardLayouts } from './assert-layout.js';
+import { type DesiredLayout, describeLayout } from './assert-layout.js';
+import { type BlastRadius, measureBlast, type RepartitionCost, stopCause } from './blast-radius.js';
+import { forecastSteps } from './forecast.js';
 import { judgeLayout } from './layout-rules.js';
-import { expectedLoadMode } from './load-mode.js';
-import {
-  type CardLayout,
-  type CardTarget,
-  hiveKey,
-  type LayoutStep,
-  nextStep,
-} from './next-step.js';
-import { expectedSwitchMs, HARDWARE_TIMING, type SwitchTiming } from './switch-timing.js';
+import { type CardLayout, type CardTarget, hiveKey, type LayoutStep } from './next-step.js';
+import { HARDWARE_TIMING, type SwitchTiming } from './switch-timing.js';
 
 /** A step with what is expected of it. */
 export interface RepartitionStep {
@@ -56,6 +50,9 @@ export interface RepartitionPlan {
   readonly expectedMs: number;
   /** Every instance that must stop for it. */
   readonly stops: readonly InstanceId[];
+  /** The same with causes, and the cards whose partitions go. */
+  readonly blastRadius: BlastRadius;
+  readonly cost: RepartitionCost;
   readonly warnings: readonly Reason[];
 }
 
@@ -107,10 +104,20 @@ export function planRepartition(options: PlanRepartitionOptions): PlanRepartitio
   reasons.push(...refuseSplitHives(to));
   if (reasons.length > 0) return { ok: false, reasons };
 
-  const steps = unroll(options, to);
+  const here = options.assignments.filter((entry) =>
+    entry.shares.some((share) => share.node === inventory.node),
+  );
+  const steps = unroll(options, to, here);
   // A reload resets every card, so one that could not be read could not be put back.
   const reloads = steps.some((step) => step.change.kind === 'reload');
   if (reloads && unread.length > 0) return { ok: false, reasons: unread };
+  const measured = measureBlast({
+    node: inventory.node,
+    cards: inventory.cards.map((card) => card.id),
+    assignments: here,
+    steps,
+    busyScope: options.busyScope ?? 'card',
+  });
   const plan = {
     apiVersion: 'aim-gpu/v1alpha1',
     kind: 'RepartitionPlan',
@@ -119,113 +126,31 @@ export function planRepartition(options: PlanRepartitionOptions): PlanRepartitio
     from,
     to,
     steps,
-    expectedMs: steps.reduce((sum, step) => sum + step.expectedMs, 0),
-    stops: [...new Set(steps.flatMap((step) => step.stops))].sort(),
+    expectedMs: measured.cost.expectedMs,
+    stops: measured.blastRadius.instances.map((entry) => entry.instance),
+    ...measured,
     warnings,
   } as const;
   const digest = createHash('sha256').update(JSON.stringify(plan)).digest('hex');
   return { ok: true, plan: { ...plan, id: planId(digest.slice(0, 32)) } };
 }
 
-/**
- * The plan's steps as entries of a `Plan` document: one for each hive whose memory mode changes (`card` null, since the
- * whole node reloads) and one for each compute switch. Stopping and time of the reload are in the first of the former.
- */
-export function toLayoutChanges(plan: RepartitionPlan): readonly LayoutChange[] {
-  let before = plan.from;
-  const changes: LayoutChange[] = [];
-  const reload = plan.steps.find((step) => step.change.kind === 'reload');
-  for (const step of plan.steps) {
-    const { change } = step;
-    const card = change.kind === 'reload' ? null : change.card;
-    const source = before.find((entry) => entry.card === card)?.layout;
-    before = step.after;
-    if (card === null || source === undefined) continue;
-    if (change.kind === 'set-compute') {
-      const target = { compute: change.to, memory: source.memory };
-      changes.push({
-        node: plan.node,
-        card,
-        from: source,
-        to: target,
-        expectedMs: step.expectedMs,
-        stops: step.stops,
-      });
-      continue;
-    }
-    const first = changes.length === 0;
-    const reached = reload?.after.find((entry) => entry.card === card)?.layout ?? source;
-    const expectedMs = step.expectedMs + (first ? (reload?.expectedMs ?? 0) : 0);
-    changes.push({
-      node: plan.node,
-      card: null,
-      from: source,
-      to: reached,
-      expectedMs,
-      stops: reload?.stops ?? [],
-    });
-  }
-  return changes;
-}
-
+/** The steps, each with the instances that must not run meanwhile. */
 function unroll(
   options: PlanRepartitionOptions,
   to: readonly CardTarget[],
+  here: readonly Assignment[],
 ): readonly RepartitionStep[] {
-  const { inventory, assignments, timing = HARDWARE_TIMING, busyScope = 'card' } = options;
-  const everyone = assignments.filter((entry) =>
-    entry.shares.some((share) => share.node === inventory.node),
-  );
-  const steps: RepartitionStep[] = [];
-  const staged = new Set<string>();
-  let state: readonly CardLayout[] = toCardLayouts(inventory);
-  for (;;) {
-    const change = nextStep(state, to, staged);
-    if (change === null) return steps;
-    state = forecast(inventory.cards, state, to, change, staged);
-    const stopped = everyone.filter((entry) => mustStop(entry, change, busyScope));
-    steps.push({
-      change,
-      expectedMs: expectedSwitchMs({ kind: change.kind, timing }),
-      stops: stopped.map((entry) => entry.instance).sort(),
-      after: state.filter(isRead),
-    });
-  }
-}
-
-/** What a step is expected to lead to; `staged` is kept up to date. */
-function forecast(
-  cards: readonly ObservedCard[],
-  state: readonly CardLayout[],
-  to: readonly CardTarget[],
-  change: LayoutStep,
-  staged: Set<string>,
-): readonly CardLayout[] {
-  switch (change.kind) {
-    case 'stage-memory':
-      staged.add(hiveKey(change));
-      return state;
-    case 'reload':
-      staged.clear();
-      return state.map((entry) => {
-        const card = cards.find((candidate) => candidate.id === entry.card);
-        const memory = to.find((target) => target.card === entry.card)?.layout.memory;
-        if (card === undefined || memory === undefined) return entry;
-        return { ...entry, layout: { compute: expectedLoadMode(card, memory), memory } };
-      });
-    case 'set-compute':
-      return state.map((entry) =>
-        entry.card === change.card
-          ? { ...entry, layout: { ...entry.layout, compute: change.to } }
-          : entry,
-      );
-  }
-}
-
-function mustStop(assignment: Assignment, change: LayoutStep, busyScope: 'card' | 'node'): boolean {
-  if (change.kind === 'stage-memory') return false;
-  if (change.kind === 'reload' || busyScope === 'node') return true;
-  return assignment.shares.some((share) => share.card === change.card);
+  const { inventory, timing = HARDWARE_TIMING, busyScope = 'card' } = options;
+  return forecastSteps({ inventory, to, timing }).map(({ change, expectedMs, after }) => ({
+    change,
+    expectedMs,
+    stops: here
+      .filter((entry) => stopCause(entry, change, busyScope) !== null)
+      .map((entry) => entry.instance)
+      .sort(),
+    after: after.filter(isRead),
+  }));
 }
 
 function isRead(entry: CardLayout): entry is CardTarget {

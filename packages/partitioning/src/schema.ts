@@ -4,6 +4,7 @@
  */
 import {
   AimError,
+  type Bytes,
   type CardId,
   COMPUTE_MODES,
   type EpochMs,
@@ -12,6 +13,7 @@ import {
   MEMORY_MODES,
   type NodeName,
   type PlanId,
+  type WorkloadName,
 } from '@aim-gpu/core';
 import { z } from 'zod';
 import type { CardLayout, CardTarget, LayoutStep } from './next-step.js';
@@ -67,6 +69,28 @@ const plan: z.ZodType<RepartitionPlan> = z.strictObject({
   ),
   expectedMs: z.number(),
   stops: z.array(branded<InstanceId>()),
+  blastRadius: z.strictObject({
+    cards: z.array(card),
+    nodeWide: z.boolean(),
+    instances: z.array(
+      z.strictObject({
+        instance: branded<InstanceId>(),
+        workload: branded<WorkloadName>(),
+        cause: z.enum(['card-switched', 'driver-reloaded', 'kernel-blocks']),
+        step: z.int().min(0),
+      }),
+    ),
+    memoryBytes: z
+      .int()
+      .min(0)
+      .transform((value) => value as Bytes) as unknown as z.ZodType<Bytes>,
+  }),
+  cost: z.strictObject({
+    steps: z.int().min(0),
+    reloads: z.int().min(0),
+    expectedMs: z.number(),
+    instanceDowntimeMs: z.number(),
+  }),
   warnings: z.array(reason),
 });
 
