@@ -4,13 +4,17 @@
  */
 import { request } from 'node:http';
 import { connect } from 'node:net';
+import { createInterface } from 'node:readline';
 import {
   AimError,
   type CallOptions,
   type ErrorDocument,
+  type Fleet,
   fromErrorDocument,
   type Plan,
 } from '@aim-gpu/core';
+import type { AppliedFleet } from './agent.js';
+import type { AgentEvent } from './event-log.js';
 import type { StatusDocument } from './status.js';
 
 /** A running agent as seen from another process. */
@@ -19,10 +23,42 @@ export interface ControlClient {
   status(options?: CallOptions): Promise<StatusDocument>;
   /** The plan that runs. Throws `ERR_PLAN_UNKNOWN` (missing) before the first one. */
   plan(options?: CallOptions): Promise<Plan>;
+  /** The fleet that is served. */
+  fleet(options?: CallOptions): Promise<Fleet>;
+  /**
+   * Brings the node to a fleet, or says what that would change; waits as long as it takes. Throws what the agent
+   * refuses it for.
+   */
+  apply(request: ApplyCall, options?: CallOptions): Promise<AppliedFleet>;
   /** The last lines an instance printed. Throws `ERR_INSTANCE_UNKNOWN` (missing). */
   logs(instance: string, options?: CallOptions): Promise<readonly string[]>;
+  /** Events after an id, oldest first. */
+  events(options?: CallOptions & { readonly after?: number }): Promise<readonly AgentEvent[]>;
+  /** Hands on events after an id and those to come; resolves when the agent ends, throws the signal's reason. */
+  follow(
+    onEvent: (event: AgentEvent) => void,
+    options?: CallOptions & { readonly after?: number },
+  ): Promise<void>;
+  /** Has an instance, or every one (null), take no new requests, or take them again. */
+  drain(
+    instance: string | null,
+    options?: CallOptions & { readonly undo?: boolean },
+  ): Promise<void>;
+  /** Replaces the process of an instance. */
+  restart(instance: string, options?: CallOptions): Promise<void>;
   /** Asks the agent to shut down; returns when it has accepted, not when it is done. */
   down(options?: CallOptions & { readonly restoreLayout?: boolean }): Promise<void>;
+}
+
+/** What {@link ControlClient.apply} asks for. */
+export interface ApplyCall {
+  /** Text of a fleet file; the fleet that runs when left out. */
+  readonly fleet?: string;
+  /** Directory its relative paths are relative to. */
+  readonly base?: string;
+  /** A plan made earlier, instead of a new one. */
+  readonly plan?: Plan;
+  readonly dryRun?: boolean;
 }
 
 /** Options of {@link createControlClient}. */
@@ -41,14 +77,33 @@ const ANSWER_LIMIT_MS = 10_000;
  */
 export function createControlClient(options: ControlClientOptions): ControlClient {
   const { socketPath, answerLimitMs = ANSWER_LIMIT_MS } = options;
-  const call = <T>(method: string, path: string, callOptions: CallOptions = {}): Promise<T> =>
-    exchange<T>({ socketPath, answerLimitMs, method, path, ...callOptions });
+  const call = <T>(
+    method: string,
+    path: string,
+    more: Pick<Exchange, 'body' | 'patient' | 'signal'> = {},
+  ): Promise<T> => exchange<T>({ socketPath, answerLimitMs, method, path, ...more });
+  const onInstance = (instance: string, what: string): string =>
+    `/v1/instances/${encodeURIComponent(instance)}/${what}`;
   return {
-    status: (callOptions) => call('GET', '/v1/status', callOptions),
-    plan: (callOptions) => call('GET', '/v1/plan', callOptions),
-    logs: async (instance, callOptions) => {
-      const path = `/v1/instances/${encodeURIComponent(instance)}/logs`;
-      return (await call<{ lines: readonly string[] }>('GET', path, callOptions)).lines;
+    status: (options) => call('GET', '/v1/status', options),
+    plan: (options) => call('GET', '/v1/plan', options),
+    fleet: (options) => call('GET', '/v1/fleet', options),
+    apply: (body, options) => call('POST', '/v1/apply', { ...options, body, patient: true }),
+    logs: async (instance, options) =>
+      (await call<{ lines: readonly string[] }>('GET', onInstance(instance, 'logs'), options))
+        .lines,
+    events: async ({ after = 0, ...options } = {}) => {
+      const path = `/v1/events?after=${after}`;
+      return (await call<{ events: readonly AgentEvent[] }>('GET', path, options)).events;
+    },
+    follow: (onEvent, { after = 0, ...options } = {}) =>
+      followEvents({ socketPath, path: `/v1/events?after=${after}`, onEvent, ...options }),
+    drain: async (instance, { undo = false, ...options } = {}) => {
+      const path = instance === null ? '/v1/drain' : onInstance(instance, 'drain');
+      await call('POST', path, { ...options, body: { undo } });
+    },
+    restart: async (instance, options) => {
+      await call('POST', onInstance(instance, 'restart'), { ...options, patient: true });
     },
     down: async ({ restoreLayout, signal } = {}) => {
       const path = `/v1/down?restoreLayout=${restoreLayout === true}`;
@@ -74,16 +129,21 @@ interface Exchange extends CallOptions {
   readonly answerLimitMs: number;
   readonly method: string;
   readonly path: string;
+  readonly body?: object;
+  /** The answer comes when the work is done, however long that takes. */
+  readonly patient?: boolean;
 }
 
-function exchange<T>({ socketPath, answerLimitMs, method, path, signal }: Exchange): Promise<T> {
+function exchange<T>(options: Exchange): Promise<T> {
+  const { socketPath, answerLimitMs, method, path, body, patient, signal } = options;
   return new Promise((resolve, reject) => {
     const outgoing = request(
       {
         socketPath,
         method,
         path,
-        timeout: answerLimitMs,
+        ...(patient === true ? {} : { timeout: answerLimitMs }),
+        ...(body === undefined ? {} : { headers: { 'content-type': 'application/json' } }),
         ...(signal === undefined ? {} : { signal }),
       },
       (response) => {
@@ -92,9 +152,9 @@ function exchange<T>({ socketPath, answerLimitMs, method, path, signal }: Exchan
         response.once('error', reject);
         response.once('end', () => {
           try {
-            const body: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'));
-            if ((response.statusCode ?? 500) < 400) resolve(body as T);
-            else reject(fromErrorDocument((body as { error: ErrorDocument }).error));
+            const answer: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'));
+            if ((response.statusCode ?? 500) < 400) resolve(answer as T);
+            else reject(fromErrorDocument((answer as { error: ErrorDocument }).error));
           } catch (cause) {
             reject(unreadable(socketPath, cause));
           }
@@ -106,6 +166,44 @@ function exchange<T>({ socketPath, answerLimitMs, method, path, signal }: Exchan
       if (signal?.aborted) reject(signal.reason);
       else reject(AimError.is(cause) ? cause : notRunning(socketPath, cause));
     });
+    outgoing.end(body === undefined ? undefined : JSON.stringify(body));
+  });
+}
+
+/** Server-sent events, one `data:` line each as the agent writes them. */
+function followEvents(
+  options: CallOptions & {
+    readonly socketPath: string;
+    readonly path: string;
+    readonly onEvent: (event: AgentEvent) => void;
+  },
+): Promise<void> {
+  const { socketPath, path, onEvent, signal } = options;
+  return new Promise((resolve, reject) => {
+    const fail = (cause: unknown): void => {
+      reject(signal?.aborted ? signal.reason : notRunning(socketPath, cause));
+    };
+    const outgoing = request(
+      {
+        socketPath,
+        path,
+        headers: { accept: 'text/event-stream' },
+        ...(signal === undefined ? {} : { signal }),
+      },
+      (response) => {
+        const lines = createInterface(response);
+        lines.on('line', (line) => {
+          if (line.startsWith('data:')) onEvent(JSON.parse(line.slice(5)) as AgentEvent);
+        });
+        response.once('error', () => undefined);
+        response.once('close', () => {
+          lines.close();
+          if (signal?.aborted) reject(signal.reason);
+          else resolve();
+        });
+      },
+    );
+    outgoing.once('error', fail);
     outgoing.end();
   });
 }

@@ -12,8 +12,11 @@ export type {
   CloseOptions,
   ControlHooks,
 } from './agent.js';
+export { apiDocument } from './api.js';
+export { type ServeApiOptions, type ServedApi, serveApi } from './api-server.js';
 export type { ApplyDiff, InstanceChange } from './apply-diff.js';
 export {
+  type ApplyCall,
   type ControlClient,
   type ControlClientOptions,
   createControlClient,

@@ -3,31 +3,16 @@ import { request } from 'node:http';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { AimError, type Plan } from '@aim-gpu/core';
-import { aFleet, aPlan, createManualClock, createRecordingLogger } from '@aim-gpu/core/testing';
+import type { Plan } from '@aim-gpu/core';
+import { aPlan, createRecordingLogger } from '@aim-gpu/core/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { createEventLog } from '../src/event-log.js';
 import {
   type ControlTarget,
   createControlClient,
   isListening,
   serveControl,
 } from '../src/index.js';
-import { toStatusDocument } from '../src/status-document.js';
-import { NODE } from './support/agent-bench.js';
-
-const STATUS = toStatusDocument({
-  fleet: aFleet(),
-  node: NODE,
-  driver: 'simulated',
-  pid: 77,
-  state: 'ready',
-  since: 0 as never,
-  inventory: null,
-  plan: null,
-  gateway: null,
-  instances: [],
-});
+import { aTarget, STATUS } from './support/a-target.js';
 
 let directory: string;
 let socketPath: string;
@@ -41,35 +26,6 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
   rmSync(directory, { recursive: true, force: true });
 });
-
-function aTarget(overrides: Partial<ControlTarget> = {}): ControlTarget & { asked: unknown[] } {
-  const asked: unknown[] = [];
-  return {
-    asked,
-    status: () => Promise.resolve(STATUS),
-    plan: () => aPlan(),
-    logs: (instance) => {
-      if (instance === 'chat-0') return ['loading weights', 'ready'];
-      throw new AimError({
-        code: 'ERR_INSTANCE_UNKNOWN',
-        kind: 'missing',
-        message: `there is no instance ${instance}`,
-        hint: 'instances are: chat-0',
-      });
-    },
-    fleet: () => aFleet(),
-    readFleet: () => Promise.resolve(aFleet()),
-    applyFleet: () => Promise.reject(new Error('not asked for here')),
-    drain: (instance, options) => void asked.push({ instance, ...options }),
-    restart: (instance) => {
-      asked.push({ restart: instance });
-      return Promise.resolve();
-    },
-    events: createEventLog({ clock: createManualClock() }),
-    down: (options) => void asked.push(options),
-    ...overrides,
-  };
-}
 
 async function serve(overrides: Partial<ControlTarget> = {}) {
   const target = aTarget(overrides);
