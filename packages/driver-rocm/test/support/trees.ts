@@ -2,7 +2,15 @@
  * Trees in a temporary directory: from the captures under fixtures/, or put together by a test.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -73,4 +81,27 @@ export function writePartitionFiles(tree: TestTree): void {
     const [file = '', ...lines] = block.split('\n');
     tree.write(file.trim(), `${lines.join('\n').trim()}\n`);
   }
+}
+
+/** A program below the tree, as a shell script. */
+export function writeProgram(tree: TestTree, file: string, script: string, mode = 0o755): void {
+  tree.write(file, `#!/bin/sh\n${script}\n`);
+  chmodSync(path.join(tree.root, file), mode);
+}
+
+/** An amd-smi that prints captures: the addresses of 39, the tables of 37. */
+export function writeAmdSmi(tree: TestTree): void {
+  const fixture = (name: string): string => path.join(import.meta.dirname, '../fixtures', name);
+  writeProgram(
+    tree,
+    'usr/bin/amd-smi',
+    [
+      'case "$1" in',
+      `list) cat '${fixture('39-amd-smi-uuid-by-bdf-mi355x.json')}' ;;`,
+      `partition) cat '${fixture('37-amd-smi-partition-json-mi355x-8gpu.json')}' ;;`,
+      `process) echo '[{"gpu": 0, "process_list": [{"process_info": {"name": "secret-model", "pid": 77}}]}]' ;;`,
+      `*) echo '[{"tool": "AMDSMI Tool", "version": "26.0.2"}]' ;;`,
+      'esac',
+    ].join('\n'),
+  );
 }
