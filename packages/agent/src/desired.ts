@@ -67,3 +67,8 @@ function newer(version: number): AimError {
     hint: 'run the later version, or use another --state-dir',
   });
 }
+
+/** The fleet that a state directory's last agent served, or null. Takes no lock. Throws as {@link DesiredStore}. */
+export async function readDesiredFleet(store: StateStore): Promise<Fleet | null> {
+  return (await createDesiredStore(store).read())?.fleet ?? null;
+}

@@ -24,6 +24,7 @@ export {
 } from './control-client.js';
 export { type ServeControlOptions, serveControl } from './control-server.js';
 export type { ControlTarget } from './control-target.js';
+export { readDesiredFleet } from './desired.js';
 export { detectHost } from './detect-host.js';
 export type { AgentEvent, EventLog } from './event-log.js';
 export type { LayoutProgress } from './layouts.js';

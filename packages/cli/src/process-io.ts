@@ -11,9 +11,11 @@ export function createProcessIo(): CommandIo {
     cwd: process.cwd(),
     hostName: hostname(),
     homeDirectory: homedir(),
+    program: [process.execPath, process.argv[1] ?? 'aim-gpu'],
     isTerminal: process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined,
     writeOut: (text) => void process.stdout.write(text),
     writeError: (text) => void process.stderr.write(text),
+    exitNow: (code) => process.exit(code),
     onStopSignal: (listener) => {
       const onInterrupt = (): void => listener('SIGINT');
       const onTerminate = (): void => listener('SIGTERM');

@@ -2,11 +2,15 @@
  * The command line: commands, options, help with an example each, and how parse errors become `ERR_USAGE`. Owns the
  * grammar; what a command does is in its own file under commands/.
  */
-import { AimError, toMilliseconds } from '@aim-gpu/core';
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { AimError } from '@aim-gpu/core';
+import { Command, CommanderError } from 'commander';
+import { addAgentCommands } from './agent-commands.js';
+import { capture } from './commands/capture.js';
+import { doctor } from './commands/doctor.js';
 import { down } from './commands/down.js';
 import { fit } from './commands/fit.js';
 import { gpus } from './commands/gpus.js';
+import { listPartitions, watchPartitions } from './commands/partitions.js';
 import { plan } from './commands/plan.js';
 import { predictCommand } from './commands/predict.js';
 import { generateProfile, validateProfiles } from './commands/profile.js';
@@ -17,6 +21,12 @@ import { validate } from './commands/validate.js';
 import { type CommandContext, type CommonOptions, createContext } from './context.js';
 import type { CommandIo } from './io.js';
 import { reportError } from './report-error.js';
+import {
+  toTimeout,
+  withDeviceOptions,
+  withFleetOptions,
+  withServeOptions,
+} from './shared-flags.js';
 import { toNumber, toWhole, withSizingFlags } from './sizing-flags.js';
 
 /** Runs a command line and returns its exit code. Never throws: failures are printed and mapped. */
@@ -52,9 +62,20 @@ const COMMANDS: readonly string[] = [
   'validate',
   'plan',
   'up',
+  'agent',
+  'apply',
   'status',
+  'top',
+  'events',
+  'logs',
+  'drain',
+  'restart',
+  'support-bundle',
   'down',
   'gpus',
+  'partitions',
+  'doctor',
+  'capture',
   'size',
   'fit',
   'predict',
@@ -103,7 +124,7 @@ function createProgram(io: CommandIo, finish: Finish): Command {
     .argument('<fleet>', 'fleet file')
     .action((file: string, options) => run((context) => plan(context, file, options))(options));
 
-  withDeviceOptions(
+  withServeOptions(
     add(
       'up',
       'split the GPUs, start the engines and serve, until Ctrl-C',
@@ -111,19 +132,6 @@ function createProgram(io: CommandIo, finish: Finish): Command {
     ),
   )
     .argument('<fleet>', 'fleet file')
-    .option(
-      '--node <name>',
-      'node of the fleet to run; by default the only one, or the one named like this host',
-    )
-    .option('--listen <address>', 'where the gateway listens', '127.0.0.1:8080')
-    .option(
-      '--admin-listen <address>',
-      'where health, metrics and the admin API listen',
-      '127.0.0.1:8081',
-    )
-    .option('--free-ports', 'take free ports when the ones asked for are in use')
-    .option('--partial', 'start what can be placed and leave the rest')
-    .option('--allow-anonymous', 'serve without keys on other addresses than loopback')
     .option('--restore-layout', 'on exit, bring the cards back to the layout they had')
     .action((file: string, options) => run((context) => up(context, file, options))(options));
 
@@ -147,6 +155,8 @@ function createProgram(io: CommandIo, finish: Finish): Command {
       )(options),
     );
 
+  addAgentCommands({ add, run });
+
   withDeviceOptions(
     add('gpus', 'list cards and partitions as read back', 'aim-gpu gpus fleet.yaml --json'),
   )
@@ -154,6 +164,22 @@ function createProgram(io: CommandIo, finish: Finish): Command {
     .action((file: string | undefined, options) =>
       run((context) => gpus(context, file, options))(options),
     );
+
+  addPartitions(program, run);
+
+  withRoot(
+    add('doctor', 'tell why GPUs cannot be used or changed, and what to do', 'aim-gpu doctor'),
+  ).action((options) => run((context) => doctor(context, options))(options));
+
+  withRoot(
+    add(
+      'capture',
+      'record what this host shows of its GPUs, ids and names taken out, to be sent with an issue',
+      'aim-gpu capture --out capture.json',
+    ),
+  )
+    .option('--out <file>', 'where it goes (default: aim-gpu-capture.json)')
+    .action((options) => run((context) => capture(context, options))(options));
 
   withSizingFlags(
     add(
@@ -248,6 +274,39 @@ function createProgram(io: CommandIo, finish: Finish): Command {
   return program;
 }
 
+type Run = <O extends CommonOptions>(
+  work: (context: CommandContext, options: O) => Promise<number>,
+) => (options: O) => Promise<void>;
+
+function addPartitions(program: Command, run: Run): void {
+  const partitions = program
+    .command('partitions')
+    .description('partitions of the cards: what they are and how they change')
+    .exitOverride()
+    .addHelpText('after', example('aim-gpu partitions list --driver rocm'));
+  const add = (name: string, summary: string, usage: string): Command =>
+    withDeviceOptions(withCommonOptions(partitions.command(name).description(summary)))
+      .argument('[fleet]', 'fleet file; without it the cards of this host')
+      .exitOverride()
+      .addHelpText('after', example(usage));
+  add(
+    'list',
+    'list partitions with capacity, use and separation',
+    'aim-gpu partitions list fleet.yaml --json',
+  ).action((file: string | undefined, options) =>
+    run((context) => listPartitions(context, file, options))(options),
+  );
+  add(
+    'watch',
+    'tell every change of a layout, until Ctrl-C; --json prints one object a line',
+    'aim-gpu partitions watch --driver rocm',
+  )
+    .option('--count <n>', 'end after so many changes', toWhole)
+    .action((file: string | undefined, options) =>
+      run((context) => watchPartitions(context, file, options))(options),
+    );
+}
+
 function withCommonOptions(command: Command): Command {
   return command
     .option('--json', 'print exactly one JSON document on stdout')
@@ -256,22 +315,6 @@ function withCommonOptions(command: Command): Command {
       '--state-dir <dir>',
       'where everything is kept (default: $XDG_STATE_HOME/aim-gpu or ~/.local/state/aim-gpu)',
     );
-}
-
-function withFleetOptions(command: Command): Command {
-  return command.option('--driver <name>', 'simulated or rocm, for every node');
-}
-
-function withDeviceOptions(command: Command): Command {
-  return withFleetOptions(command)
-    .option('--root <dir>', 'root of a tree with sys and proc, for the rocm driver')
-    .option('--realistic-timing', 'let simulated switches and reloads take as long as real ones');
-}
-
-function toTimeout(text: string): number {
-  const value = toMilliseconds(text);
-  if (value === null) throw new InvalidArgumentError('a time such as 30s or 2m');
-  return value;
 }
 
 function example(usage: string): string {

@@ -53,12 +53,23 @@ async function discover(
   );
 }
 
-function noCards(problems: readonly Problem[]): AimError {
+/** Nothing there, and nothing that one may see, are different: the second has a cure on this host. */
+export function noCards(problems: readonly Problem[]): AimError {
+  const denied = problems.find((problem) => problem.code === 'PERMISSION_DENIED');
+  if (denied !== undefined) {
+    return new AimError({
+      code: 'ERR_DRIVER_PERMISSION',
+      kind: 'denied',
+      message: `this user may not see the GPUs: ${denied.message} (${denied.where})`,
+      hint: 'run it as root; `aim-gpu doctor` tells more',
+      details: { problems },
+    });
+  }
   return new AimError({
     code: 'ERR_DEVICE_UNKNOWN',
     kind: 'missing',
     message: 'there is no GPU that this driver can see',
-    hint: 'name a fleet file with a simulated node, or use --driver rocm on a host with amdgpu',
+    hint: '`aim-gpu doctor` tells why; with `driver: simulated` a fleet file needs no GPU',
     details: { problems },
   });
 }

@@ -41,7 +41,7 @@ export function statusToText(document: StatusDocument, nowMs: number): string {
         instance.instance,
         instance.band,
         instance.engine,
-        instance.state,
+        instance.draining ? 'draining' : instance.state,
         formatMs(nowMs - instance.since),
         String(instance.restarts),
         instance.endpoint === null ? '' : String(instance.endpoint.port),
@@ -51,6 +51,7 @@ export function statusToText(document: StatusDocument, nowMs: number): string {
   for (const { instance, trouble } of document.instances) {
     if (trouble !== null) parts.push(`${instance}: ${trouble.message}\n  hint: ${trouble.hint}`);
   }
+  for (const { message } of document.degradations) parts.push(`degraded: ${message}`);
   for (const { workload, reasons } of document.unplaced) {
     for (const { message, fix } of reasons)
       parts.push(`${workload} has no place: ${message}\n  hint: ${fix}`);

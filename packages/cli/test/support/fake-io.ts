@@ -29,12 +29,16 @@ export function createFakeIo(env: Readonly<Record<string, string>> = {}): FakeIo
     cwd: directory,
     hostName: 'test-host',
     homeDirectory: path.join(directory, 'home'),
+    program: ['node', '/opt/aim gpu/aim-gpu.mjs'],
     isTerminal: false,
     writeOut: (text) => {
       out += text;
     },
     writeError: (text) => {
       error += text;
+    },
+    exitNow: (code) => {
+      error += `exit ${code}\n`;
     },
     onStopSignal: (listener) => {
       listeners.add(listener);

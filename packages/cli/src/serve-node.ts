@@ -1,0 +1,185 @@
+/**
+ * One node under an agent with its gateway, in one process: what `up` and `agent` have in common. Owns the composition
+ * and the order in which things are opened; what runs when is the command's.
+ */
+import path from 'node:path';
+import {
+  type Agent,
+  type ControlHooks,
+  createAgent,
+  detectHost,
+  serveControl,
+} from '@aim-gpu/agent';
+import { createLastingLauncher, createProcessLauncher } from '@aim-gpu/backends';
+import {
+  AimError,
+  type EndpointAddress,
+  type Fleet,
+  type FleetNode,
+  type Launcher,
+  systemIds,
+} from '@aim-gpu/core';
+import { serveSharedDevice } from '@aim-gpu/core/node';
+import { parseFleet } from '@aim-gpu/fleet';
+import { createGateway, type Gateway } from '@aim-gpu/gateway';
+import { createMetrics } from '@aim-gpu/metrics';
+import { createModelLibrary } from '@aim-gpu/sizing';
+import type { Closers } from './closers.js';
+import type { CommandContext } from './context.js';
+import { type DriverOptions, openNode } from './drivers.js';
+import { createEngineChoice } from './engines.js';
+import { type FleetOptions, toDriver } from './fleet-input.js';
+import { createLiveTenants } from './live-tenants.js';
+import type { Stop } from './stop.js';
+
+/** Options of commands that serve a node. */
+export interface ServeOptions extends FleetOptions, DriverOptions {
+  readonly freePorts?: boolean;
+  readonly partial?: boolean;
+  readonly allowAnonymous?: boolean;
+}
+
+/** What is served. */
+export interface ServedNode {
+  readonly agent: Agent;
+  readonly gateway: Gateway;
+  /** What the control socket shows; for the API over TCP as well. */
+  readonly hooks: ControlHooks;
+}
+
+/** What {@link serveNode} needs beside its context. */
+export interface ServeNodeParts {
+  readonly fleet: Fleet;
+  readonly node: FleetNode;
+  readonly options: ServeOptions;
+  readonly listen: EndpointAddress;
+  readonly adminListen: EndpointAddress;
+  /** Engines outlive this process. */
+  readonly lasting: boolean;
+  readonly stop: Stop;
+  readonly closers: Closers;
+}
+
+const LOOPBACK = /^(?:127\.\d+\.\d+\.\d+|::1|localhost)$/;
+
+/** Opens agent, gateway and control socket; everything is closed by the closers. Throws what each of them throws. */
+export async function serveNode(
+  context: CommandContext,
+  parts: ServeNodeParts,
+): Promise<ServedNode> {
+  const { fleet, node, options, listen, closers, lasting, stop } = parts;
+  const { clock, rng, logger, store, stateDirectory } = context;
+  // Before anything is taken: a key that is missing must not cost the neighbours a lock.
+  const live = await createLiveTenants({
+    fleet,
+    env: context.io.env,
+    mayBeAnonymous: options.allowAnonymous === true || LOOPBACK.test(listen.host),
+  });
+  // A label that the definitions do not know must not fail a request.
+  const metrics = createMetrics({ onUnknown: 'log', logger });
+  const here = openNode(context, node, options);
+  const others = fleet.nodes.filter((other) => other !== node && other.driver === 'simulated');
+  const deviceSocket = here.simulated === null ? null : path.join(stateDirectory, 'device.sock');
+  const agent = createAgent({
+    node: node.name,
+    fleet,
+    models: createModelLibrary(),
+    driver: here.driver,
+    otherDrivers: others.map((other) => openNode(context, other, options).driver),
+    launcher: toLauncher(context, lasting),
+    engineFor: createEngineChoice({ driver: node.driver, deviceSocket }),
+    store,
+    clock,
+    rng,
+    logger,
+    metrics,
+    host: detectHost(),
+    logFile: (instance) => path.join(stateDirectory, 'logs', `${instance}.log`),
+    partial: options.partial === true,
+    pid: process.pid,
+    lasting,
+    onFleet: (next) => live.prepare(next),
+  });
+  // What ends in another way than in order leaves lasting engines to the next agent.
+  closers.add(() => agent.close({ keepEngines: lasting }));
+  await agent.open();
+  if (here.simulated !== null && deviceSocket !== null) {
+    const device = here.simulated.sharedDevice;
+    const served = await serveSharedDevice({ device, socketPath: deviceSocket, logger });
+    closers.add(() => served.release());
+  }
+  await (await live.prepare(agent.fleet))();
+  const gateway = await openGateway(context, parts, {
+    tenants: live.tenants,
+    directory: agent.directory,
+    metrics,
+    exposition: () => metrics.exposition(),
+  });
+  const hooks: ControlHooks = {
+    gateway: () => ({ url: toUrl(gateway.address), adminUrl: toUrl(gateway.adminAddress) }),
+    down: ({ restoreLayout }) => stop.request('down', { restoreLayout }),
+    readFleet: (text, { base }) => readFleetText(text, base, options),
+  };
+  const { socketPath } = context;
+  const control = await serveControl({ socketPath, logger, target: agent.control(hooks) });
+  closers.add(() => control.release());
+  return { agent, gateway, hooks };
+}
+
+function toLauncher(context: CommandContext, lasting: boolean): Launcher {
+  const { clock, logger, stateDirectory } = context;
+  const common = { clock, ids: systemIds, logger };
+  return lasting
+    ? createLastingLauncher({ ...common, owner: stateDirectory })
+    : createProcessLauncher(common);
+}
+
+/** A fleet as a client of the control socket sent it; for the driver that runs here. */
+function readFleetText(
+  text: string,
+  base: string | null,
+  { driver }: FleetOptions,
+): Promise<Fleet> {
+  const file = path.join(base ?? '/', 'fleet.yaml');
+  const parsed = parseFleet(text, {
+    file,
+    ...(driver === undefined ? {} : { driver: toDriver(driver) }),
+  });
+  return Promise.resolve(parsed.fleet);
+}
+
+async function openGateway(
+  context: CommandContext,
+  { listen, adminListen, options, closers }: ServeNodeParts,
+  sources: Pick<
+    Parameters<typeof createGateway>[0],
+    'tenants' | 'directory' | 'metrics' | 'exposition'
+  >,
+): Promise<Gateway> {
+  const { clock, logger } = context;
+  const open = async (free: boolean): Promise<Gateway> => {
+    const gateway = createGateway({
+      ...sources,
+      clock,
+      ids: systemIds,
+      logger,
+      listen: free ? { ...listen, port: 0 } : listen,
+      adminListen: free ? { ...adminListen, port: 0 } : adminListen,
+      allowAnonymous: options.allowAnonymous === true,
+    });
+    await gateway.start();
+    closers.add(() => gateway.close());
+    return gateway;
+  };
+  try {
+    return await open(false);
+  } catch (error) {
+    if (options.freePorts === true && AimError.is(error, 'ERR_PORT_IN_USE')) return open(true);
+    throw error;
+  }
+}
+
+/** An address as a URL. */
+export function toUrl({ host, port }: EndpointAddress): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}

@@ -1,0 +1,42 @@
+/**
+ * Options that several commands take, and how their values are read.
+ */
+import { toMilliseconds } from '@aim-gpu/core';
+import { type Command, InvalidArgumentError } from 'commander';
+
+/** Options of commands that read a fleet file. */
+export function withFleetOptions(command: Command): Command {
+  return command.option('--driver <name>', 'simulated or rocm, for every node');
+}
+
+/** Options of commands that open devices. */
+export function withDeviceOptions(command: Command): Command {
+  return withFleetOptions(command)
+    .option('--root <dir>', 'root of a tree with sys and proc, for the rocm driver')
+    .option('--realistic-timing', 'let simulated switches and reloads take as long as real ones');
+}
+
+/** Options of commands that serve a node. */
+export function withServeOptions(command: Command): Command {
+  return withDeviceOptions(command)
+    .option(
+      '--node <name>',
+      'node of the fleet to run; by default the only one, or the one named like this host',
+    )
+    .option('--listen <address>', 'where the gateway listens', '127.0.0.1:8080')
+    .option(
+      '--admin-listen <address>',
+      'where health, metrics and the admin API listen',
+      '127.0.0.1:8081',
+    )
+    .option('--free-ports', 'take free ports when the ones asked for are in use')
+    .option('--partial', 'start what can be placed and leave the rest')
+    .option('--allow-anonymous', 'serve without keys on other addresses than loopback');
+}
+
+/** Reads a time such as `30s`. */
+export function toTimeout(text: string): number {
+  const value = toMilliseconds(text);
+  if (value === null) throw new InvalidArgumentError('a time such as 30s or 2m');
+  return value;
+}
