@@ -7,8 +7,13 @@ import type { StepDemand } from '@aim-gpu/core';
 import { closedLoopMeans } from './closed-loop.js';
 import { ENGINE_PROFILES, type EngineConstants, type EngineFamily } from './engine-constants.js';
 import { minimise } from './internal/minimise.js';
+import type { EngineLimits } from './load-means.js';
 import type { PartitionSpeed } from './partition-speed.js';
-import { type CalibratedConstants, DEFAULT_MAX_NUM_BATCHED_TOKENS } from './predict.js';
+import {
+  type CalibratedConstants,
+  type CalibratedPlace,
+  DEFAULT_MAX_NUM_BATCHED_TOKENS,
+} from './predict.js';
 import { createStepModel } from './step-model.js';
 import { type Traffic, trafficMeans, validateTraffic } from './traffic.js';
 import { invalidInput, requireNumber } from './validation.js';
@@ -44,6 +49,10 @@ export interface CalibrationOptions {
 export interface Calibration extends CalibratedConstants {
   readonly product: string;
   readonly engine: EngineFamily;
+  readonly measured: CalibratedPlace;
+  /** The engine's limits while it was measured. */
+  readonly limits: EngineLimits;
+  readonly measurements: readonly Measurement[];
   /** Median absolute relative errors on the measurements, in per cent. */
   readonly tpotErrorPercent: number;
   readonly ttftErrorPercent: number;
@@ -62,10 +71,12 @@ const CORRECTED = [
 ] as const;
 /** On unknown hardware nothing is known to better than some orders of magnitude. */
 const FREE_BOUND = 1e5;
-const FREE = [...CORRECTED, 'kvEfficiency', 'decodeEfficiency'] as const;
+const FREE = [...CORRECTED, 'kvEfficiency', 'decodeEfficiency', 'stepMs'] as const;
 /** How far a constant strays before the measurements have to insist: one deviation, as a factor. */
 const DEVIATION = { known: Math.log(1.6), unknown: Math.log(30) } as const;
 const NOISE = 0.05;
+/** Beyond so many times the noise an error counts linearly: one disturbed setting must not bend the others. */
+const HUBER = 2;
 const TTFT_WEIGHT = 0.5;
 
 /**
@@ -86,6 +97,11 @@ export function unknownHardware(name: string): PartitionSpeed {
   };
 }
 
+function robust(size: number): number {
+  const large = Math.abs(size);
+  return large <= HUBER ? size * size : 2 * HUBER * large - HUBER * HUBER;
+}
+
 function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)] ?? 0;
@@ -93,7 +109,7 @@ function median(values: readonly number[]): number {
 
 /**
  * Fits a calibration to a sweep. On a product of the catalogue each corrected constant moves by at most a factor of
- * four; on unknown hardware seven constants are fitted freely. What the sweep does not determine stays near where it
+ * four; on unknown hardware eight are fitted freely: bandwidth, FLOP/s and latencies. What the sweep does not determine stays near where it
  * was. Throws `ERR_PREDICT_INVALID` for fewer than two settings or numbers that cannot be times.
  */
 export function fitCalibration(options: CalibrationOptions): Calibration {
@@ -155,8 +171,8 @@ export function fitCalibration(options: CalibrationOptions): Calibration {
   const cost = (logs: readonly number[]): number => {
     const { tpot, ttft } = errors(toConstants(logs));
     let sum = 0;
-    for (const error of tpot) sum += (error / NOISE) ** 2;
-    for (const error of ttft) sum += TTFT_WEIGHT * (error / NOISE) ** 2;
+    for (const error of tpot) sum += robust(error / NOISE);
+    for (const error of ttft) sum += TTFT_WEIGHT * robust(error / NOISE);
     for (const log of logs) sum += (log / deviation) ** 2;
     return sum;
   };
@@ -173,6 +189,9 @@ export function fitCalibration(options: CalibrationOptions): Calibration {
     constants,
     product: speed.product,
     engine,
+    measured: { step, speed, tensorParallel: options.tensorParallel ?? 1 },
+    limits,
+    measurements,
     provenance: `calibrated on ${speed.product} with ${measurements.length} measurements (${options.origin})`,
     tpotErrorPercent: percent(left.tpot),
     ttftErrorPercent: percent(left.ttft),

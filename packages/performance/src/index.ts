@@ -18,6 +18,11 @@ export {
   unknownHardware,
 } from './calibration.js';
 export {
+  type CalibrationFile,
+  parseCalibrationFile,
+  toCalibrationFile,
+} from './calibration-file.js';
+export {
   holdsTarget,
   type LargestLoad,
   type LatencyTarget,
@@ -50,6 +55,7 @@ export type {
 } from './engine-step.js';
 export { explainStep } from './explain.js';
 export { type CurvePoint, type LoadCurve, toLoadCurve, toSvg } from './load-curve.js';
+export type { EngineLimits } from './load-means.js';
 export {
   type LoadMeasurement,
   type LoadSimulationOptions,
@@ -62,7 +68,12 @@ export {
   type PartitionSpeedOptions,
   toPartitionSpeed,
 } from './partition-speed.js';
-export { type CalibratedConstants, type PredictOptions, predict } from './predict.js';
+export {
+  type CalibratedConstants,
+  type CalibratedPlace,
+  type PredictOptions,
+  predict,
+} from './predict.js';
 export { type CardMember, type MemberPrediction, predictTogether } from './predict-together.js';
 export type { Estimate, NoPrediction, Prediction } from './prediction.js';
 export {

@@ -21,11 +21,21 @@ import { createStepModel } from './step-model.js';
 import { type Traffic, trafficMeans, validateTraffic } from './traffic.js';
 import { requireNumber, requireWhole } from './validation.js';
 
+/** What a calibration was measured on. */
+export interface CalibratedPlace {
+  readonly step: StepDemand;
+  /** One partition of the engine. */
+  readonly speed: PartitionSpeed;
+  readonly tensorParallel: number;
+}
+
 /** Constants that replace an engine family's on this host, with how they were found. */
 export interface CalibratedConstants {
   readonly constants: EngineConstants;
   /** Shown with every prediction that used them. */
   readonly provenance: string;
+  /** Another model, partition or number of ranks is a transfer, and is graded as one. */
+  readonly measured: CalibratedPlace;
 }
 
 /** Input of {@link predict}. */
@@ -56,8 +66,31 @@ const DEFAULT_REQUESTS_PER_CLIENT = 10;
 
 const NO_TENANTS: CoTenantActivity = { samePartition: [], otherPartitions: [] };
 
+/** What a calibration was not measured on, in words; null when it is used for just what was measured. */
+function transferOf(options: PredictOptions, measured: CalibratedPlace): string | null {
+  const { step, speed } = options;
+  const sameModel =
+    step.parameters === measured.step.parameters &&
+    step.alwaysReadBytes === measured.step.alwaysReadBytes &&
+    step.layers === measured.step.layers;
+  const samePlace =
+    speed.product === measured.speed.product &&
+    speed.share === measured.speed.share &&
+    speed.cuShare === measured.speed.cuShare &&
+    (options.tensorParallel ?? 1) === measured.tensorParallel;
+  if (sameModel && samePlace) return null;
+  return [
+    ...(sameModel ? [] : ['another model']),
+    ...(samePlace ? [] : ['another partition']),
+  ].join(' on ');
+}
+
 function gradeOf(options: PredictOptions, engine: EngineFamily, slowdown: number): Grade {
-  if (options.calibration !== undefined) return slowdown > 1 ? 'transferred' : 'calibrated';
+  if (options.calibration !== undefined) {
+    return slowdown > 1 || transferOf(options, options.calibration.measured) !== null
+      ? 'transferred'
+      : 'calibrated';
+  }
   if (slowdown > 1.1) return 'assumed';
   const profile = ENGINE_PROFILES[engine];
   const measured =
@@ -74,8 +107,12 @@ function assumptionsOf(options: PredictOptions, engine: EngineFamily): string[] 
   const assumptions = options.assumptions ?? DEFAULT_ASSUMPTIONS;
   const { speed, coTenants = NO_TENANTS } = options;
   const profile = ENGINE_PROFILES[engine];
-  if (options.calibration !== undefined) texts.push(options.calibration.provenance);
-  else if (!profile.measuredOn.includes(speed.product))
+  if (options.calibration !== undefined) {
+    const transfer = transferOf(options, options.calibration.measured);
+    const other = transfer === null ? '' : `; carried over to ${transfer}`;
+    texts.push(`${options.calibration.provenance}${other}`);
+  }
+  if (options.calibration === undefined && !profile.measuredOn.includes(speed.product))
     texts.push(
       `${engine} was not measured on ${speed.product}: efficiencies of ${profile.measuredOn.join(', ')} on this product's own peaks`,
     );

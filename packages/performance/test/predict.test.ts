@@ -89,13 +89,33 @@ describe('grade and band', () => {
     const calibration = {
       constants: { ...predictedConstants(), layerMs: 0.1 },
       provenance: 'measured on host a',
+      measured: { step: base.step, speed: base.speed, tensorParallel: 1 },
     };
     const result = predicted({ calibration });
     expect(result.grade).toBe('calibrated');
     expect(result.assumptions).toContain('measured on host a');
     expect(result.tpotMs.mean).toBeGreaterThan(predicted().tpotMs.mean);
+    expect(predicted({ calibration, ...BUSY }).grade).toBe('transferred');
+  });
+
+  test.each([
+    ['another model', { step: aStep('Llama-3-70B') }],
+    ['another partition', { speed: aPartition('DPX') }],
+    ['another partition', { tensorParallel: 2 }],
+    ['another model on another partition', { step: aStep('Llama-3-70B'), tensorParallel: 2 }],
+  ])('a calibration carried over to %s says so', (words, changed) => {
+    const calibration = {
+      constants: predictedConstants(),
+      provenance: 'measured on host a',
+      measured: { step: base.step, speed: base.speed, tensorParallel: 1 },
+    };
+    const result = predicted({ calibration, ...changed });
+    expect(result.grade).toBe('transferred');
+    expect(result.assumptions[0]).toBe(`measured on host a; carried over to ${words}`);
   });
 });
+
+const BUSY = { coTenants: { samePartition: [0.5], otherPartitions: [] } };
 
 function predictedConstants(): NonNullable<PredictOptions['calibration']>['constants'] {
   return ENGINE_PROFILES.vllm.constants;
