@@ -6,7 +6,7 @@ import { capture, type TestTree } from './trees.js';
 
 const NODES = 'sys/class/kfd/kfd/topology/nodes';
 const CPU_NODES = 2;
-const BUSES = [0x05, 0x27, 0x43, 0x63, 0x85, 0xa7, 0xc3, 0xe5];
+const BUSES = [0x05, 0x27, 0x47, 0x65, 0x85, 0xa7, 0xc7, 0xe5];
 
 /** What a full node has. */
 export const FULL_NODE = { cards: BUSES.length, partitions: 8 } as const;
