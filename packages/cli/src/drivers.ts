@@ -2,21 +2,25 @@
  * Drivers by name: which driver a node of the fleet gets on this host.
  */
 import type { FleetNode, GpuDriver, NodeName } from '@aim-gpu/core';
-import { createRocmDriver } from '@aim-gpu/driver-rocm';
+import { createRocmDriver, type RocmDriver } from '@aim-gpu/driver-rocm';
 import { createSimulatedDriver, type SimulatedDriver } from '@aim-gpu/driver-simulated';
 import type { CommandContext } from './context.js';
+import { openRocmHost } from './rocm-host.js';
 
 /** Options of commands that open a node's devices. */
 export interface DriverOptions {
-  /** Root of a tree that holds sys and proc, for the rocm driver. */
+  /** Root of a tree that holds sys and proc, or a capture, for the rocm driver. */
   readonly root?: string;
   readonly realisticTiming?: boolean;
 }
 
-/** A node's driver, with the simulated machine apart: its engines need the shared device. */
+/** A node's driver, with what only one of the two kinds has apart. */
 export interface OpenNode {
   readonly driver: GpuDriver;
+  /** Its engines need the shared device. */
   readonly simulated: SimulatedDriver | null;
+  /** Health, and whether its device files may be used. */
+  readonly rocm: RocmDriver | null;
 }
 
 /** Opens a node's devices. Reads nothing yet. */
@@ -25,8 +29,10 @@ export function openNode(
   node: FleetNode,
   options: DriverOptions,
 ): OpenNode {
-  if (node.driver === 'rocm')
-    return { driver: openRocm(context, node.name, options), simulated: null };
+  if (node.driver === 'rocm') {
+    const rocm = openRocm(context, node.name, options);
+    return { driver: rocm, simulated: null, rocm };
+  }
   const simulated = createSimulatedDriver({
     node: node.name,
     // A node whose file names no cards uses the machine of the state directory as it is.
@@ -36,18 +42,16 @@ export function openNode(
     rng: context.rng,
     timing: options.realisticTiming === true ? 'realistic' : 'short',
   });
-  return { driver: simulated, simulated };
+  return { driver: simulated, simulated, rocm: null };
 }
 
-/** Opens this host's real cards, or those of a recorded tree. */
+/** Opens this host's real cards, or those of a tree or a capture. Throws as {@link openRocmHost}. */
 export function openRocm(
   context: CommandContext,
   node: NodeName,
   options: DriverOptions,
-): GpuDriver {
-  return createRocmDriver({
-    node,
-    clock: context.clock,
-    ...(options.root === undefined ? {} : { root: context.resolve(options.root) }),
-  });
+): RocmDriver {
+  const { root, files, commands } = openRocmHost(context, options);
+  const { clock, logger } = context;
+  return createRocmDriver({ node, clock, root, files, commands, logger });
 }
