@@ -25,6 +25,7 @@ import {
   toTimeout,
   withDeviceOptions,
   withFleetOptions,
+  withRoot,
   withServeOptions,
 } from './shared-flags.js';
 import { toNumber, toWhole, withSizingFlags } from './sizing-flags.js';

@@ -9,11 +9,20 @@ export function withFleetOptions(command: Command): Command {
   return command.option('--driver <name>', 'simulated or rocm, for every node');
 }
 
+/** Where the rocm driver reads. */
+export function withRoot(command: Command): Command {
+  return command.option(
+    '--root <dir>',
+    'root of a tree with sys and proc, or a capture, for the rocm driver',
+  );
+}
+
 /** Options of commands that open devices. */
 export function withDeviceOptions(command: Command): Command {
-  return withFleetOptions(command)
-    .option('--root <dir>', 'root of a tree with sys and proc, for the rocm driver')
-    .option('--realistic-timing', 'let simulated switches and reloads take as long as real ones');
+  return withRoot(withFleetOptions(command)).option(
+    '--realistic-timing',
+    'let simulated switches and reloads take as long as real ones',
+  );
 }
 
 /** Options of commands that serve a node. */
