@@ -21,9 +21,9 @@ export interface Parameter {
 /** Weight of each measured value of a row. */
 const WEIGHTS = { tpotMs: 1, outputTokensPerSecond: 0.5, ttftMs: 0.3 } as const;
 const VALUES = ['tpotMs', 'outputTokensPerSecond', 'ttftMs'] as const;
-/** Typical relative error of a good fit; what is beyond twice of it counts linearly. */
+/** Typical relative error of a good fit; beyond a quarter of it an error counts linearly, as a median would. */
 const NOISE = 0.12;
-const HUBER = 1.5;
+const HUBER = 0.25;
 
 function toConstants(
   parameters: readonly Parameter[],
@@ -114,7 +114,7 @@ export function fitConstants(options: {
   readonly groupPower?: number;
 }): EngineConstants {
   const { rows, parameters, base } = options;
-  const weights = groupWeights(rows, options.groupPower ?? 0.5);
+  const weights = groupWeights(rows, options.groupPower ?? 0.75);
   const priors = parameters.map((p) => (p.linear === true ? p.prior : Math.log(p.prior)));
   let x = [...priors];
   const penalty = (at: readonly number[]): number[] =>
