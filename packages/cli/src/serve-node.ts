@@ -78,6 +78,8 @@ export async function serveNode(
   // A label that the definitions do not know must not fail a request.
   const metrics = createMetrics({ onUnknown: 'log', logger });
   const here = openNode(context, node, options);
+  // Engines that may not open their devices would die one after another.
+  await here.rocm?.assertUsable();
   const others = fleet.nodes.filter((other) => other !== node && other.driver === 'simulated');
   const deviceSocket = here.simulated === null ? null : path.join(stateDirectory, 'device.sock');
   const agent = createAgent({

@@ -15,6 +15,7 @@ import { type CardHealth, type MemoryAllocationMode, readCardHealth } from './ca
 import { unknownCard, unsupportedMode } from './change-errors.js';
 import { type ChangeTiming, REAL_TIMING } from './change-timing.js';
 import { type CommandRunner, createHostCommands } from './command-runner.js';
+import { assertDeviceAccess } from './device-access.js';
 import { readHolders } from './device-holders.js';
 import { type Discovery, discoverCards } from './discovery.js';
 import type { FileTree } from './file-tree.js';
@@ -51,6 +52,11 @@ export interface RocmDriverOptions {
 export interface RocmDriver extends GpuDriver {
   /** Health of every card: RAS, reset, memory in use, isolation. Reads only. */
   health(options?: CallOptions): Promise<readonly CardHealth[]>;
+  /**
+   * Checks that this process may open the device files that engines need. Throws `ERR_DRIVER_PERMISSION` (denied);
+   * absent files are not judged.
+   */
+  assertUsable(options?: CallOptions): Promise<void>;
   /**
    * Lets each partition of a card allocate its even part of the memory domain, or all of it. Lost with every compute
    * switch. Throws `ERR_LAYOUT_UNSUPPORTED` (refused) where the kernel has no such file, else as `setComputeMode`.
@@ -131,6 +137,7 @@ export function createRocmDriver(options: RocmDriverOptions): RocmDriver {
         ),
       );
     },
+    assertUsable: async (call) => assertDeviceAccess(tree, (await discover(call)).inventory),
     setMemoryAllocation: async (card, mode, call) =>
       setMemoryAllocation(tree, await placeOf(card, call), mode),
     setIsolation: async (card, partition, isolated, call) =>
