@@ -11,6 +11,8 @@ export interface AdaptiveLimit {
   congested(nowMs: number, roundTripMs: number): void;
   /** The engine is fine; + 1 when at least half of the limit is in use, so that an idle engine does not raise it. */
   calm(inFlight: number, nowMs: number): void;
+  /** Starts from a limit learned before, within the bounds. */
+  restore(limit: number): void;
 }
 
 const DECREASE = 0.9;
@@ -37,6 +39,9 @@ export function createAdaptiveLimit(bounds: {
     calm: (inFlight, nowMs) => {
       if (nowMs < quietUntilMs || inFlight < limit / 2) return;
       limit = Math.min(max, limit + 1);
+    },
+    restore: (learned) => {
+      if (Number.isFinite(learned)) limit = Math.min(max, Math.max(min, learned));
     },
   };
 }

@@ -3,7 +3,7 @@
  * table; nothing here decides.
  */
 import type { Band } from '@aim-gpu/core';
-import type { LimitKind, LimitSubject } from './limits.js';
+import type { LimitKind, LimitSubject } from './limits-interface.js';
 import type { RequestOutcome } from './slo-tracker.js';
 
 /** One request to let in. */
@@ -28,6 +28,11 @@ export interface AdmitRequest {
   readonly deadlineMs?: number | null;
   /** Endpoint that has the prompt's prefix in its cache; taken when it is not much fuller than the best. */
   readonly affinity?: string | null;
+  /**
+   * Whether its stream may be cut for a higher band although tokens have been sent; its band's policy unless given.
+   * Only where the qos object was made with `preemptStreams`.
+   */
+  readonly preemptible?: boolean;
   /** Where the request came from, for reports of permits that were never released. */
   readonly origin?: string;
 }
@@ -90,7 +95,11 @@ export interface Permit {
   readonly tenant: string;
   /** How long the request waited, in milliseconds. */
   readonly queueMs: number;
-  /** Aborts when the endpoint is needed for a higher band; send nothing more then and call {@link Permit.retry}. */
+  /**
+   * Aborts when the endpoint is needed for a higher band: send nothing more. Before the first byte call
+   * {@link Permit.retry}, the client notices nothing; after it close the engine's connection and call
+   * `done('preempted')`, which is what the higher band waits for.
+   */
   readonly signal: AbortSignal;
   /** TTFT so far: milliseconds from admission's call to the first token; null before it. */
   readonly ttftMs: number | null;
@@ -99,6 +108,11 @@ export interface Permit {
    * token. False when the permit was preempted just before: then nothing may be sent on.
    */
   firstByte(options?: { readonly whole?: boolean }): boolean;
+  /**
+   * So many tokens have just come. Optional and cheap: with it slow tokens are noticed while they happen, without it
+   * when the answer ends. Also proves that the request is alive.
+   */
+  tokens(count: number): void;
   /** Tells what was used so far; the last values count. Also proves that the request is alive. */
   usage(usage: Usage): void;
   /** Ends the permit: gives capacity back, settles limits and fairness, records the SLO. Idempotent. */

@@ -11,6 +11,8 @@ export interface DrainRate {
   emptied(nowMs: number): void;
   /** Tokens a second; null until enough was seen. */
   tokensPerSecond(): number | null;
+  /** Starts from a rate measured before, for snapshots. */
+  restore(tokensPerSecond: number): void;
 }
 
 const WINDOW_MS = 10_000;
@@ -20,6 +22,7 @@ const ENOUGH_MS = 1_000;
 /** Makes a measurement; `initialTokensPerSecond` is what the planner predicts, when it does. */
 export function createDrainRate(initialTokensPerSecond: number | null = null): DrainRate {
   let rate = initialTokensPerSecond;
+  let known = initialTokensPerSecond !== null;
   let busySinceMs: number | null = null;
   let tokens = 0;
   let measuredMs = 0;
@@ -55,7 +58,11 @@ export function createDrainRate(initialTokensPerSecond: number | null = null): D
       busySinceMs = null;
       tokens = 0;
     },
-    tokensPerSecond: () =>
-      initialTokensPerSecond === null && (measuredMs < ENOUGH_MS || total === 0) ? null : rate,
+    tokensPerSecond: () => (!known && (measuredMs < ENOUGH_MS || total === 0) ? null : rate),
+    restore: (tokensPerSecond) => {
+      if (!(tokensPerSecond > 0) || !Number.isFinite(tokensPerSecond)) return;
+      rate = tokensPerSecond;
+      known = true;
+    },
   };
 }

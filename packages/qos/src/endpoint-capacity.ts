@@ -26,10 +26,21 @@ export interface EndpointCapacity {
   readonly inFlightTokens: number;
   /** Sequences allowed now. */
   readonly limit: number;
+  /** Tokens that may be reserved in all; Infinity when its cache is not known. */
+  readonly capTokens: number;
   /** 0 is idle, 1 is full; the largest of its measures. */
   saturation(nowMs: number): number;
   /** Whether a request of so many tokens may be sent when the endpoint may be filled to `ceiling`. */
   fits(tokens: number, ceiling: number, nowMs: number): boolean;
+  /**
+   * What must end before a request of so many tokens could be sent; null when nobody's end would help, because the
+   * endpoint is suspended or its engine is full of others' requests.
+   */
+  lacks(
+    tokens: number,
+    ceiling: number,
+    nowMs: number,
+  ): { readonly seqs: number; readonly tokens: number } | null;
   /** Whether a request of so many tokens could ever be sent. */
   couldFit(tokens: number): boolean;
   /** Counts a request that was sent. */
@@ -38,10 +49,15 @@ export interface EndpointCapacity {
   release(tokens: number, beganStreaming: boolean): void;
   /** Takes note that a request got its first byte. */
   streaming(): void;
-  /** Corrects the picture by what the engine says of itself. */
-  observe(sample: EngineSample, nowMs: number): void;
+  /**
+   * Corrects the picture by what the engine says of itself. Returns the mean time between the tokens of a stream since
+   * the sample before, in milliseconds; null when that cannot be told.
+   */
+  observe(sample: EngineSample, nowMs: number): number | null;
   /** Takes note that tokens come slower than the target: a sign of congestion. */
   slow(nowMs: number, roundTripMs: number): void;
+  /** Starts from a limit learned before, for snapshots. */
+  restoreLimit(limit: number): void;
   /** Sends nothing there until a time, after it could not be reached. */
   suspend(untilMs: number): void;
   readonly suspendedUntilMs: number;
@@ -54,6 +70,8 @@ const KV_SHARE = 0.9;
 /** Requests in the engine's own queue that are not ours: more than this and it is full. */
 const FOREIGN_WAITING = 2;
 const FRESH_MS = 2_000;
+/** The engine's KV use has to fall below the ceiling, not to it. */
+const EPSILON_TOKENS = 1e-6;
 const CONGESTED_WAITING = 2;
 
 /** An exposition may hold NaN: what an engine does not know of itself must not close its gate. */
@@ -64,6 +82,21 @@ function known(figure: number): number {
 /** Tokens of a cache; null when nobody knows them. */
 function knownTokens(tokens: number | null): number | null {
   return tokens !== null && tokens > 0 ? tokens : null;
+}
+
+/** In continuous batching every running stream gets one token a step, so the streams' tempo follows from the sums. */
+function tempoOf(
+  before: EngineSample | null,
+  beforeMs: number,
+  after: EngineSample,
+  afterMs: number,
+): number | null {
+  if (before === null) return null;
+  const tokens = after.generationTokensTotal - before.generationTokensTotal;
+  const streams = (before.running + after.running) / 2;
+  const elapsedMs = afterMs - beforeMs;
+  if (!(tokens > 0) || !(streams >= 1) || !(elapsedMs > 0)) return null;
+  return (elapsedMs * streams) / tokens;
 }
 
 /** Makes the gate of an endpoint; `freshMs` is how long a sample counts, twice the scrape's period. */
@@ -120,6 +153,9 @@ export function createEndpointCapacity(
     get limit() {
       return adaptive.limit;
     },
+    get capTokens() {
+      return capTokens();
+    },
     get suspendedUntilMs() {
       return suspendedUntilMs;
     },
@@ -132,6 +168,16 @@ export function createEndpointCapacity(
       if (inFlightTokens + tokens > capTokens() * ceiling) return false;
       if (foreignWaiting(nowMs) > FOREIGN_WAITING) return false;
       return kvShare(nowMs) < ceiling;
+    },
+    lacks: (tokens, ceiling, nowMs) => {
+      if (nowMs < suspendedUntilMs || !(ceiling > 0)) return null;
+      if (foreignWaiting(nowMs) > FOREIGN_WAITING) return null;
+      const seqs = inFlight + 1 - Math.max(1, Math.floor(adaptive.limit * ceiling));
+      const cap = capTokens();
+      const over = cap === Number.POSITIVE_INFINITY ? 0 : inFlightTokens + tokens - cap * ceiling;
+      const kv =
+        kvTokens === null ? 0 : (kvShare(nowMs) - ceiling) * KV_SHARE * kvTokens + EPSILON_TOKENS;
+      return { seqs: Math.max(0, seqs), tokens: Math.max(0, over, kv) };
     },
     couldFit: (tokens) => kvTokens === null || tokens <= kvTokens,
     acquire: (tokens) => {
@@ -148,6 +194,7 @@ export function createEndpointCapacity(
       pending = Math.max(0, pending - 1);
     },
     observe: (next, nowMs) => {
+      const tpotMs = tempoOf(sample, sampleMs, next, nowMs);
       const preempted = sample !== null && next.preemptionsTotal > sample.preemptionsTotal;
       waitingRuns = next.waiting > CONGESTED_WAITING ? waitingRuns + 1 : 0;
       sample = { ...next, waiting: known(next.waiting), kvUsage: known(next.kvUsage) };
@@ -156,7 +203,9 @@ export function createEndpointCapacity(
       kvTokens = knownTokens(next.kvCapacityTokens) ?? kvTokens;
       if (preempted || waitingRuns >= 2) adaptive.congested(nowMs, 0);
       else adaptive.calm(inFlight, nowMs);
+      return tpotMs;
     },
+    restoreLimit: (limit) => adaptive.restore(limit),
     slow: (nowMs, roundTripMs) => adaptive.congested(nowMs, roundTripMs),
     opensByItselfMs: (nowMs) =>
       Math.min(

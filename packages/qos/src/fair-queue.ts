@@ -53,9 +53,9 @@ export interface QueueEntry<T> {
   /** Bytes the item holds in memory while it waits. */
   readonly bytes?: number;
   /** When its first token is due, in monotonic milliseconds; the band's own target unless given. */
-  readonly deadlineMs?: number;
+  readonly deadlineMs?: number | undefined;
   /** When it stops waiting, in monotonic milliseconds; the band's time to live unless given. */
-  readonly expiresMs?: number;
+  readonly expiresMs?: number | undefined;
 }
 
 /** An item that waits or waited. */
@@ -96,6 +96,8 @@ export interface FairQueue<T> {
   offer(entry: QueueEntry<T>, nowMs: number): OfferResult<T>;
   /** The item whose turn it is among the bands allowed (a mask of ranks); changes nothing. */
   next(nowMs: number, allowed?: number): QueueTicket<T> | null;
+  /** The item whose turn it is among one tenant's in a band; changes nothing. */
+  firstOf(band: Band, tenant: string): QueueTicket<T> | null;
   /** Removes an item for dispatch and charges its tenant. False when it no longer waits. */
   take(ticket: QueueTicket<T>, nowMs: number): boolean;
   /** Puts a taken item back at its old place, refunding its charge. False when it was not taken. */
@@ -114,6 +116,11 @@ export interface FairQueue<T> {
   depth(band: Band): BandDepth;
   /** Tokens that wait in a band and all bands above it. */
   tokensAhead(band: Band): number;
+  /**
+   * Tokens of a band that will be dispatched before a newcomer of a tenant: its own, and of the others what fairness
+   * gives them meanwhile. Without a tenant all that waits in the band.
+   */
+  tokensWithin(band: Band, tenant?: string, weight?: number): number;
   /** When a band's oldest item came; Infinity when nothing waits. */
   oldestMs(band: Band): number;
   /** Every waiting item, oldest first within its band. */
@@ -292,6 +299,7 @@ export function createFairQueue<T>(options: FairQueueOptions = {}): FairQueue<T>
       const rank = order.choose(mask & allowed, view, nowMs);
       return rank < 0 ? null : lane(rank).first();
     },
+    firstOf: (band, tenant) => lane(bandRank(band)).find(tenant)?.first() ?? null,
     take: (handle, nowMs) => {
       const ticket = handle as Ticket<T>;
       if (ticket.state !== 'queued') return false;
@@ -366,6 +374,7 @@ export function createFairQueue<T>(options: FairQueueOptions = {}): FairQueue<T>
       for (let rank = 0; rank <= bandRank(band); rank += 1) tokens += lane(rank).tokens;
       return tokens;
     },
+    tokensWithin: (band, tenant, weight) => lane(bandRank(band)).tokensBefore(tenant, weight),
     oldestMs: (band) => view.oldestMs(bandRank(band)),
     waiting: () => {
       const items: QueueTicket<T>[] = [];

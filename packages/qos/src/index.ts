@@ -23,6 +23,10 @@ export {
   type LatencyTargets,
   lowerToAllowed,
 } from './bands.js';
+export { type Brownout, createBrownout } from './brownout.js';
+export { type BurstPool, createBurstPool } from './burst-pool.js';
+export { type CodelGuard, createCodelGuard } from './codel-guard.js';
+export { createDeviceGroup, type DeviceGroup } from './device-group.js';
 export { createDrainRate, type DrainRate } from './drain-rate.js';
 export {
   createEndpointCapacity,
@@ -39,20 +43,28 @@ export {
   type QueueEntry,
   type QueueTicket,
 } from './fair-queue.js';
+export { createFeasibility, type Feasibility, type Newcomer } from './feasibility.js';
 export { advance, conformsInMs, type Rate, remaining, resetMs, toRate } from './gcra.js';
+export { createLimits } from './limits.js';
+export type {
+  AccountDump,
+  AccountLimits,
+  LimitCost,
+  LimitKind,
+  LimitResult,
+  LimitState,
+  LimitSubject,
+  Limits,
+  Reservation,
+} from './limits-interface.js';
+export { createOutputEstimate, type OutputDump, type OutputEstimate } from './output-estimate.js';
 export {
-  type AccountDump,
-  type AccountLimits,
-  createLimits,
-  type LimitCost,
-  type LimitKind,
-  type LimitResult,
-  type LimitState,
-  type LimitSubject,
-  type Limits,
-  type Reservation,
-} from './limits.js';
-export { createOutputEstimate, type OutputEstimate } from './output-estimate.js';
+  chooseVictims,
+  createStopAndWait,
+  type PreemptionCandidate,
+  type PreemptionNeed,
+  type StopAndWait,
+} from './preemption.js';
 export { createQos } from './qos.js';
 export type {
   BandReport,
@@ -64,6 +76,22 @@ export type {
   QosObserver,
   QosOptions,
 } from './qos-interface.js';
+export {
+  type ModelSnapshot,
+  type ParsedSnapshot,
+  parseSnapshot,
+  type QosSnapshot,
+  type SnapshotProblem,
+  toSnapshotText,
+} from './qos-snapshot.js';
+export {
+  type CapacityReservation,
+  createReservations,
+  type ReservationHold,
+  type ReservationSubject,
+  type Reservations,
+  type SharedRoom,
+} from './reservations.js';
 export {
   createRetryAfterTracker,
   jitterRetryAfterMs,
@@ -82,3 +110,8 @@ export {
   type SloReport,
   type SloTracker,
 } from './slo-tracker.js';
+export {
+  createSnapshotKeeper,
+  type RestoreResult,
+  type SnapshotKeeper,
+} from './snapshot-keeper.js';

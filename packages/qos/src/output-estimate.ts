@@ -12,6 +12,16 @@ export interface OutputEstimate {
   expected(max: number | null, nowMs: number): number;
   /** Tokens that nine of ten answers stay below, at most `max`. */
   high(max: number | null, nowMs: number): number;
+  /** What was learned, for a snapshot. */
+  dump(): OutputDump;
+  /** Starts from what a snapshot holds. */
+  restore(dump: OutputDump): void;
+}
+
+/** What an {@link OutputEstimate} has learned, in tokens. */
+export interface OutputDump {
+  readonly mean: number;
+  readonly high: number;
 }
 
 /** Answers of chat models are mostly shorter than this; only used until ten were seen. */
@@ -50,6 +60,11 @@ export function createOutputEstimate(guessTokens: number = GUESS_TOKENS): Output
     high: (max, nowMs) => {
       refresh(nowMs);
       return cap(high, max);
+    },
+    dump: () => ({ mean, high }),
+    restore: (dump) => {
+      if (dump.mean > 0 && dump.mean <= MOST_TOKENS) mean = dump.mean;
+      if (dump.high > 0 && dump.high <= MOST_TOKENS) high = dump.high;
     },
   };
 }

@@ -2,13 +2,15 @@
  * What a qos object is for its host: its options, what it is told, what it tells, what it shows. Types only; the object
  * itself is qos.ts.
  */
-import type { Band, Clock, EngineSample, Logger, Rng } from '@aim-gpu/core';
+import type { Band, Clock, DemandSignal, EngineSample, Logger, Rng } from '@aim-gpu/core';
 import type { Admission, AdmitRequest, RefusalReason } from './admission.js';
 import type { BandOrderName } from './band-order.js';
 import type { BandPolicyChanges, LatencyTargets } from './bands.js';
 import type { EndpointSpec } from './endpoint-capacity.js';
 import type { BandDepth, QueueBounds } from './fair-queue.js';
-import type { Limits } from './limits.js';
+import type { Limits } from './limits-interface.js';
+import type { QosSnapshot } from './qos-snapshot.js';
+import type { CapacityReservation } from './reservations.js';
 import type { RequestOutcome, SloReport } from './slo-tracker.js';
 
 /** A model to queue for. */
@@ -36,6 +38,8 @@ export interface QosObserver {
   refused?(request: AdmitRequest, reason: RefusalReason): void;
   /** A permit ended. */
   ended?(request: AdmitRequest, outcome: RequestOutcome): void;
+  /** A running request was asked to stop for another one; `wasStreaming` tells whether its client notices. */
+  preempted?(victim: AdmitRequest, by: AdmitRequest, wasStreaming: boolean): void;
   /** A permit showed no sign of life for `idleMs` and was taken back. */
   leaked?(request: AdmitRequest, endpoint: string, idleMs: number): void;
 }
@@ -60,8 +64,14 @@ export interface QosOptions {
   readonly leakAfterMs?: number;
   /** How long an engine's sample counts, twice the period of scraping. */
   readonly freshMs?: number;
-  /** Tries of {@link Permit.retry} before a permit gives up; 2 unless given. */
+  /** Tries of {@link Permit.retry} before a permit gives up, and preemptions before it is refused; 2 unless given. */
   readonly maxRetries?: number;
+  /** Whether streams of preemptible requests may be cut, see {@link Permit.signal}; false unless given. */
+  readonly preemptStreams?: boolean;
+  /** Room above tenants' rates while a model is not busy, for each model; none unless given. */
+  readonly burstPool?: { readonly tokensPerMinute: number; readonly capacityTokens: number };
+  /** After {@link Qos.restore} endpoints are filled to a quarter at first and in full after so long; 10 s unless given. */
+  readonly rampMs?: number;
 }
 
 /** One endpoint in {@link Qos.report}. */
@@ -72,6 +82,8 @@ export interface EndpointReport {
   readonly inFlightTokens: number;
   readonly limit: number;
   readonly saturation: number;
+  /** Share of it that `batch` may fill while its group's urgent tokens come too slowly; 1 when they do not. */
+  readonly groupCeiling: number;
 }
 
 /** One band of a model in {@link Qos.report}. */
@@ -87,18 +99,22 @@ export interface BandReport extends BandDepth {
 export interface ModelReport {
   readonly model: string;
   readonly band: Band;
+  /** Whether lower bands are cut back because an urgent one burns its error budget. */
+  readonly brownout: boolean;
   readonly endpoints: readonly EndpointReport[];
   readonly bands: readonly BandReport[];
 }
 
 /** Admits requests to models' endpoints. */
-export interface Qos {
+export interface Qos extends DemandSignal {
   /** Adds a model or changes what is known of it. */
   setModel(model: QosModel): void;
   /** Forgets a model; what waits for it is refused with `model_unknown`. */
   removeModel(name: string): void;
   /** Replaces a model's endpoints. What is in flight on one that is gone may finish. */
   setEndpoints(model: string, endpoints: readonly QosEndpoint[]): void;
+  /** Replaces a model's reservations; none unless set. Forgotten with the model. */
+  setReservations(model: string, reservations: readonly CapacityReservation[]): void;
   /** Corrects an endpoint's picture by what its engine says of itself. */
   observe(endpoint: string, sample: EngineSample): void;
   /** Sends nothing to an endpoint for so many milliseconds, after it could not be reached. */
@@ -118,6 +134,10 @@ export interface Qos {
   readonly waiting: number;
   /** Queues, endpoints and targets of every model. */
   report(): readonly ModelReport[];
+  /** What should survive a restart, as plain JSON; see {@link createSnapshotKeeper}. */
+  snapshot(): QosSnapshot;
+  /** Puts back what a snapshot holds, for the models and endpoints that are there, now and when they come. */
+  restore(snapshot: QosSnapshot): void;
   /** Refuses newcomers and waiting `best_effort`; resolves when nothing waits or runs. Idempotent. */
   drain(): Promise<void>;
   /** Refuses everything that waits and disarms the timer. Permits in flight can still be ended. Idempotent. */

@@ -95,6 +95,8 @@ export interface SloTracker {
   record(request: RequestRecord, nowMs: number): void;
   /** Burn rate of a window; null without events. */
   burn(window: BurnWindow, nowMs: number): number | null;
+  /** Alerts that fire now. */
+  alerts(nowMs: number): readonly BurnAlert[];
   /** 95th percentile of TPOT over the last minute; null without events. */
   tpotP95Ms(nowMs: number): number | null;
   /** Attainment, percentiles and burn now. */
@@ -198,6 +200,7 @@ export function createSloTracker(initial: LatencyTargets): SloTracker {
       coarse.record(verdict === 'good', nowMs);
     },
     burn,
+    alerts,
     tpotP95Ms: (nowMs) => tpot.quantiles([0.95], nowMs)[0] ?? null,
     report: (nowMs) => {
       const hour = events('1h', nowMs);

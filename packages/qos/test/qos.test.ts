@@ -53,6 +53,9 @@ describe('admission', () => {
     const first = permitOf(await qos.admit(request()));
     const second = permitOf(await qos.admit(request()));
     expect(qos.tryAdmit(request())).toBeNull();
+    // Without a first byte the urgent one would take a place at once.
+    first.firstByte();
+    second.firstByte();
     const later = qos.admit(request({ band: 'batch' }));
     const urgent = qos.admit(request({ band: 'critical' }));
     await clock.advance(5);

@@ -19,6 +19,9 @@ export class BandLane<T> {
   count: number = 0;
   bytes: number = 0;
   tokens: number = 0;
+  cost: number = 0;
+  /** Of the tenants that wait. */
+  weight: number = 0;
   oldest: Ticket<T> | null = null;
   newest: Ticket<T> | null = null;
   /** The item with the band's own time to live that expires first. */
@@ -118,12 +121,35 @@ export class BandLane<T> {
     this.count -= 1;
     this.bytes -= ticket.bytes;
     this.tokens -= ticket.tokens;
+    this.cost -= ticket.cost;
     lane.remove(ticket);
+    lane.tokens -= ticket.tokens;
     if (lane.queued === 0) {
+      this.weight = this.#active.size === 1 ? 0 : this.weight - lane.waitingWeight;
       this.#virtual = this.virtualTime;
       this.#active.removeAt(lane.heapIndex);
       this.rest(lane, nowMs);
     }
+  }
+
+  /**
+   * Tokens dispatched before a newcomer of a tenant of this weight. While the tenant's own items and the newcomer are
+   * served, each other tenant is served as much for its weight, and first what the tenant is ahead of the others.
+   */
+  tokensBefore(tenant: string | undefined, weight: number = 1): number {
+    if (tenant === undefined || this.count === 0) return this.tokens;
+    const lane = this.#lanes.get(tenant);
+    const own = lane?.tokens ?? 0;
+    const others = this.tokens - own;
+    if (others <= 0) return own;
+    const mine = weight > 0 && Number.isFinite(weight) ? weight : 1;
+    const otherWeight =
+      this.weight - (lane !== undefined && lane.queued > 0 ? lane.waitingWeight : 0);
+    // Charges are in weighted tokens; what waits says how many of those make a token.
+    const perCost = this.cost > 0 ? this.tokens / this.cost : 1;
+    const ahead = lane === undefined ? 0 : Math.max(0, lane.counter - this.virtualTime) * perCost;
+    const mean = this.tokens / this.count;
+    return own + Math.min(others, (ahead + (own + mean) / mine) * otherWeight);
   }
 
   /** The next item by fairness, then by deadline; null when nothing waits. */
@@ -228,7 +254,11 @@ export class BandLane<T> {
     this.count += 1;
     this.bytes += ticket.bytes;
     this.tokens += ticket.tokens;
+    this.cost += ticket.cost;
+    lane.tokens += ticket.tokens;
     if (lane.heapIndex >= 0) return;
+    lane.waitingWeight = lane.weight;
+    this.weight += lane.weight;
     this.wake(lane);
     const now = this.virtualTime;
     lane.floor = now;

@@ -6,7 +6,8 @@ import type { Band } from '@aim-gpu/core';
 import type { Admission, AdmitRequest, Permit, Usage } from '../admission.js';
 import type { EndpointCapacity } from '../endpoint-capacity.js';
 import type { QueueTicket } from '../fair-queue.js';
-import type { Reservation } from '../limits.js';
+import type { Reservation } from '../limits-interface.js';
+import type { ReservationHold } from '../reservations.js';
 import type { RequestOutcome } from '../slo-tracker.js';
 
 /** What a flight needs of its pool. */
@@ -15,10 +16,19 @@ export interface FlightOwner {
   began(flight: Flight): void;
   ended(flight: Flight, outcome: RequestOutcome): void;
   again(flight: Flight, signal: AbortSignal | undefined): Promise<Admission>;
+  /** Tokens of a stream come at this mean distance. */
+  tempo(flight: Flight, tpotMs: number, nowMs: number): void;
 }
 
-/** Where a flight is. `cut` was preempted and has neither ended nor asked for another try. */
-export type FlightState = 'waiting' | 'sent' | 'streaming' | 'cut' | 'ended';
+/** Tokens and time between two looks at a stream's tempo. */
+const TEMPO_TOKENS = 16;
+const TEMPO_MS = 250;
+
+/**
+ * Where a flight is. `cut` was preempted before its first byte and has neither ended nor asked for another try;
+ * `stopping` was preempted while it streamed and holds its endpoint until its caller has closed the engine's stream.
+ */
+export type FlightState = 'waiting' | 'sent' | 'streaming' | 'stopping' | 'cut' | 'ended';
 
 export class Flight implements Permit {
   readonly request: AdmitRequest;
@@ -35,6 +45,9 @@ export class Flight implements Permit {
   signalOfCaller: AbortSignal | null = null;
   onAbort: (() => void) | null = null;
   at: EndpointCapacity | null = null;
+  hold: ReservationHold | null = null;
+  /** Tokens drawn from the burst pool in place of the accounts' rates. */
+  drawn: number = 0;
   avoid: string | null = null;
   tries: number = 0;
   preemptions: number = 0;
@@ -47,6 +60,8 @@ export class Flight implements Permit {
   promptTokens: number | null = null;
   cachedTokens: number = 0;
   outputTokens: number | null = null;
+  #streamed: number = 0;
+  #lookedMs: number = 0;
   #controller: AbortController | null = null;
 
   constructor(
@@ -95,7 +110,7 @@ export class Flight implements Permit {
 
   get signal(): AbortSignal {
     this.#controller ??= new AbortController();
-    if (this.state === 'cut') this.#controller.abort();
+    if (this.state === 'cut' || this.state === 'stopping') this.#controller.abort();
     return this.#controller.signal;
   }
 
@@ -108,6 +123,20 @@ export class Flight implements Permit {
       this.owner.began(this);
     }
     return this.state === 'streaming';
+  }
+
+  tokens(count: number): void {
+    if (this.state !== 'streaming' || !(count > 0)) return;
+    const nowMs = this.owner.nowMs();
+    this.activeMs = nowMs;
+    if (this.#streamed === 0) this.#lookedMs = nowMs;
+    this.#streamed += count;
+    const elapsedMs = nowMs - this.#lookedMs;
+    if (this.#streamed <= TEMPO_TOKENS || elapsedMs < TEMPO_MS) return;
+    // The first tokens of the span came when it began.
+    this.owner.tempo(this, elapsedMs / (this.#streamed - 1), nowMs);
+    this.#streamed = 1;
+    this.#lookedMs = nowMs;
   }
 
   usage(usage: Usage): void {
@@ -136,6 +165,12 @@ export class Flight implements Permit {
   cut(): void {
     this.state = 'cut';
     this.preemptions += 1;
+    this.#controller?.abort();
+  }
+
+  /** Asks the caller to stop a stream; the endpoint is free when it has. */
+  stop(): void {
+    this.state = 'stopping';
     this.#controller?.abort();
   }
 

@@ -5,6 +5,8 @@
 import { BANDS, type Band } from '@aim-gpu/core';
 import type { Admission, Refusal, RefusalReason } from '../admission.js';
 import { type BandPolicy, bandOfRank, bandRank, type LatencyTargets } from '../bands.js';
+import { type Brownout, createBrownout } from '../brownout.js';
+import type { BurstPool } from '../burst-pool.js';
 import { createDrainRate, type DrainRate } from '../drain-rate.js';
 import {
   createEndpointCapacity,
@@ -13,17 +15,21 @@ import {
 } from '../endpoint-capacity.js';
 import { createFairQueue, type FairQueue, type FairQueueOptions } from '../fair-queue.js';
 import { createOutputEstimate, type OutputEstimate } from '../output-estimate.js';
-import { createRetryAfterTracker, type RetryAfterTracker } from '../retry-after.js';
-import { createSloTracker, type SloTracker } from '../slo-tracker.js';
+import { createReservations, type Reservations, type SharedRoom } from '../reservations.js';
+import type { SloTracker } from '../slo-tracker.js';
+import { BandState } from './band-state.js';
 import type { Flight } from './flight.js';
+import { GUARDED_RANK } from './group-guards.js';
 
 /** Holdback of lower bands ends this long after a higher band was last seen. */
 const HOLDBACK_MEMORY_MS = 10_000;
 /** An endpoint with the prompt's prefix is preferred while it is not fuller than the best by more than this. */
 const AFFINITY_MARGIN = 0.25;
-/** How often a queue before idle endpoints is looked at. */
-const IDLE_CHECK_MS = 250;
+/** How often a queue before idle endpoints, or one that a guard or reservation holds, is looked at. */
+const LOOK_AGAIN_MS = 250;
 const ALL_BANDS = (1 << BANDS.length) - 1;
+/** What the queue says of a band in which nothing waits. */
+const UNKNOWN = Number.POSITIVE_INFINITY;
 
 /** An endpoint and whether it takes new requests. */
 export interface PoolEndpoint {
@@ -38,9 +44,13 @@ export interface PoolHost {
   readonly queue: FairQueueOptions;
   readonly freshMs: number | undefined;
   /** Share of an endpoint that a band may fill now, for reasons beyond the model itself. */
-  ceiling(rank: number, capacity: EndpointCapacity, nowMs: number): number;
+  ceiling(band: Band, capacity: EndpointCapacity, nowMs: number): number;
   granted(flight: Flight, nowMs: number): void;
   refuse(flight: Flight, reason: RefusalReason, nowMs: number): void;
+  /** Whether streams may be stopped for a flight that has waited for a while. */
+  readonly preemptStreams: boolean;
+  /** Makes room for a blocked flight by stopping lower ones; true when some is free at once. */
+  preempt(flight: Flight, pool: ModelPool, nowMs: number): boolean;
 }
 
 export class ModelPool {
@@ -49,25 +59,47 @@ export class ModelPool {
   targets: LatencyTargets | null;
   readonly queue: FairQueue<Flight>;
   readonly outputs: OutputEstimate = createOutputEstimate();
+  /** Of all bands together, in tokens sent while anything waited. */
   readonly drain: DrainRate;
+  readonly bands: readonly BandState[];
+  readonly reservations: Reservations = createReservations();
+  readonly brownout: Brownout;
+  readonly burst: BurstPool | null;
   readonly #host: PoolHost;
   readonly #endpoints: Map<string, PoolEndpoint> = new Map();
   #ready: PoolEndpoint[] = [];
-  readonly #trackers: (SloTracker | undefined)[] = [];
-  readonly #retryAfter: RetryAfterTracker[] = BANDS.map(() => createRetryAfterTracker());
-  readonly #seenMs: number[] = BANDS.map(() => Number.NEGATIVE_INFINITY);
 
   constructor(
     name: string,
     host: PoolHost,
-    model: { band: Band; targets: LatencyTargets | null; tokensPerSecond: number | null },
+    model: {
+      band: Band;
+      targets: LatencyTargets | null;
+      tokensPerSecond: number | null;
+      burst: BurstPool | null;
+    },
   ) {
     this.name = name;
     this.#host = host;
     this.band = model.band;
     this.targets = model.targets;
+    this.burst = model.burst;
     this.drain = createDrainRate(model.tokensPerSecond);
     this.queue = createFairQueue<Flight>(host.queue);
+    this.bands = host.policies.map(
+      (policy, rank) => new BandState(bandOfRank(rank), rank, policy, this.#targetsOf(rank)),
+    );
+    this.brownout = createBrownout({
+      guarded: () =>
+        this.bands
+          .slice(0, GUARDED_RANK + 1)
+          .map((state) => state.trackerIfUsed)
+          .filter((tracker): tracker is SloTracker => tracker !== null),
+    });
+  }
+
+  state(rank: number): BandState {
+    return this.bands[rank] as BandState;
   }
 
   get endpoints(): ReadonlyMap<string, PoolEndpoint> {
@@ -105,37 +137,38 @@ export class ModelPool {
     return replaced;
   }
 
-  /** Takes note that a band asked for this model. */
-  seen(rank: number, nowMs: number): void {
-    this.#seenMs[rank] = nowMs;
+  /**
+   * Predicted wait of a newcomer, in milliseconds; 0 with nothing ahead, null when not known. A tenant is told what
+   * fairness gives it, not the whole queue: an elephant's backlog is not everybody's.
+   */
+  predictedWaitMs(rank: number, tenant?: string, weight: number = 1): number | null {
+    const band = bandOfRank(rank);
+    const above = rank === 0 ? 0 : this.queue.tokensAhead(bandOfRank(rank - 1));
+    const within = this.queue.tokensWithin(band, tenant, weight);
+    if (above + within === 0) return 0;
+    const whole = this.drain.tokensPerSecond();
+    const own = this.state(rank).drain.tokensPerSecond() ?? whole;
+    if (whole === null || own === null || whole <= 0 || own <= 0) return null;
+    return (above / whole + within / own) * 1000;
   }
 
-  tracker(rank: number): SloTracker {
-    let tracker = this.#trackers[rank];
-    if (tracker === undefined) {
-      tracker = createSloTracker(this.#targetsOf(rank));
-      this.#trackers[rank] = tracker;
+  /** How far the highest standing queue above a band has gone. */
+  shedLevel(rank: number, nowMs: number): number {
+    let level = 0;
+    for (let higher = 0; higher < rank; higher += 1) {
+      const { codel, band } = this.state(higher);
+      if (codel === null) continue;
+      const oldestMs = this.queue.oldestMs(band);
+      level = Math.max(level, codel.level(nowMs, oldestMs === UNKNOWN ? 0 : nowMs - oldestMs));
     }
-    return tracker;
+    return level;
   }
 
-  /** Trackers that have been used. */
-  trackers(): readonly (readonly [Band, SloTracker])[] {
-    return this.#trackers.flatMap((tracker, rank) =>
-      tracker === undefined ? [] : [[bandOfRank(rank), tracker] as const],
-    );
-  }
-
-  retryAfter(rank: number): RetryAfterTracker {
-    return this.#retryAfter[rank] as RetryAfterTracker;
-  }
-
-  /** Predicted wait of a newcomer in a band, in milliseconds; 0 with nothing ahead, null when not known. */
-  predictedWaitMs(rank: number): number | null {
-    const ahead = this.queue.tokensAhead(bandOfRank(rank));
-    if (ahead === 0) return 0;
-    const rate = this.drain.tokensPerSecond();
-    return rate === null || rate <= 0 ? null : (ahead / rate) * 1000;
+  /** Share of the model that is in use: its fullest measure, over the endpoints that are ready. */
+  saturation(nowMs: number): number {
+    let sum = 0;
+    for (const { capacity } of this.#ready) sum += capacity.saturation(nowMs);
+    return this.#ready.length === 0 ? 1 : sum / this.#ready.length;
   }
 
   /** Whether any endpoint could ever hold so many tokens; true while there is none to ask. */
@@ -150,10 +183,10 @@ export class ModelPool {
     let bestScore = Number.POSITIVE_INFINITY;
     let near: EndpointCapacity | null = null;
     let nearScore = Number.POSITIVE_INFINITY;
+    if (this.reservations.size > 0 && !this.#mayUse(flight, nowMs)) return null;
     const affinity = flight.request.affinity ?? null;
-    const holdback = this.#holdback(flight.rank, nowMs);
     for (const { capacity } of this.#ready) {
-      const ceiling = Math.min(holdback, this.#host.ceiling(flight.rank, capacity, nowMs));
+      const ceiling = this.ceiling(flight.rank, capacity, nowMs);
       if (!capacity.fits(flight.footprint, ceiling, nowMs)) continue;
       // The one that just failed is last, but still better than none: its socket may have been merely stale.
       const score = capacity.saturation(nowMs) + (capacity.id === flight.avoid ? 1e6 : 0);
@@ -169,6 +202,16 @@ export class ModelPool {
     return near !== null && nearScore <= bestScore + AFFINITY_MARGIN ? near : best;
   }
 
+  /** Share of an endpoint that a band may fill now. */
+  ceiling(rank: number, capacity: EndpointCapacity, nowMs: number): number {
+    const band = bandOfRank(rank);
+    return Math.min(
+      this.#holdback(rank, nowMs),
+      this.brownout.ceiling(band, nowMs),
+      this.#host.ceiling(band, capacity, nowMs),
+    );
+  }
+
   /** Sends what may be sent, most urgent first. A blocked band blocks only the bands below it. */
   pump(nowMs: number): void {
     let allowed = ALL_BANDS;
@@ -176,8 +219,12 @@ export class ModelPool {
       const ticket = this.queue.next(nowMs, allowed);
       if (ticket === null) break;
       const flight = ticket.value;
-      const capacity = this.pick(flight, nowMs);
+      let capacity = this.pick(flight, nowMs);
+      if (capacity === null && flight.rank <= GUARDED_RANK) {
+        if (this.#host.preempt(flight, this, nowMs)) capacity = this.pick(flight, nowMs);
+      }
       if (capacity === null) {
+        if (this.reservations.size > 0 && this.#sendReserved(flight.rank, nowMs)) continue;
         allowed &= (1 << flight.rank) - 1;
         continue;
       }
@@ -189,14 +236,34 @@ export class ModelPool {
 
   /** Marks a taken flight as sent to an endpoint. */
   send(flight: Flight, capacity: EndpointCapacity, nowMs: number): void {
-    capacity.acquire(flight.footprint);
+    const { footprint, rank } = flight;
+    const state = this.state(rank);
+    capacity.acquire(footprint);
+    if (this.reservations.size > 0) flight.hold = this.reservations.hold(flight.request, footprint);
+    state.inFlight += 1;
     flight.at = capacity;
     flight.state = 'sent';
     flight.grantedMs = nowMs;
     flight.waitedMs = nowMs - flight.arrivedMs;
     flight.activeMs = nowMs;
-    this.drain.dispatched(flight.footprint, this.queue.size > 0, nowMs);
+    const backlog = this.queue.size > 0;
+    this.drain.dispatched(footprint, backlog, nowMs);
+    const bandBacklog = backlog && this.queue.oldestMs(state.band) !== UNKNOWN;
+    state.drain.dispatched(footprint, bandBacklog, nowMs);
+    if (!bandBacklog) {
+      state.drain.emptied(nowMs);
+      state.codel?.emptied(nowMs);
+    } else state.codel?.left(flight.waitedMs, nowMs);
+    state.served.add(footprint, nowMs);
     this.#host.granted(flight, nowMs);
+  }
+
+  /** Takes note that a flight has left its endpoint. */
+  left(flight: Flight): void {
+    const state = this.state(flight.rank);
+    state.inFlight = Math.max(0, state.inFlight - 1);
+    flight.hold?.end();
+    flight.hold = null;
   }
 
   /** Refuses what has waited too long. */
@@ -214,12 +281,18 @@ export class ModelPool {
   lookAgainMs(nowMs: number): number {
     if (this.queue.size === 0) return Number.POSITIVE_INFINITY;
     const isIdle = !this.#ready.some((endpoint) => endpoint.capacity.inFlight > 0);
-    let soonest = isIdle ? nowMs + IDLE_CHECK_MS : Number.POSITIVE_INFINITY;
+    // What a guard, a brown-out or a reservation holds back comes free by time alone.
+    const isHeld =
+      this.reservations.size > 0 ||
+      (this.#host.preemptStreams && this.queue.tokensAhead(bandOfRank(GUARDED_RANK)) > 0) ||
+      this.brownout.active(nowMs) ||
+      this.#ready.some(({ capacity }) => this.#host.ceiling('batch', capacity, nowMs) < 1);
+    let soonest = isIdle || isHeld ? nowMs + LOOK_AGAIN_MS : Number.POSITIVE_INFINITY;
     for (const { capacity } of this.#ready) {
       soonest = Math.min(soonest, capacity.opensByItselfMs(nowMs));
     }
     // The end of a holdback gives lower bands room without any event.
-    for (const seenMs of this.#seenMs) {
+    for (const { seenMs } of this.bands) {
       const endsMs = seenMs + HOLDBACK_MEMORY_MS + 1;
       if (endsMs > nowMs) soonest = Math.min(soonest, endsMs);
     }
@@ -230,9 +303,38 @@ export class ModelPool {
   retarget(band: Band, targets: LatencyTargets | null): void {
     this.band = band;
     this.targets = targets;
-    this.#trackers.forEach((tracker, rank) => {
-      tracker?.retarget(this.#targetsOf(rank));
-    });
+    for (const state of this.bands) state.retarget(this.#targetsOf(state.rank));
+  }
+
+  /** The room kept for a tenant is of use only if it may pass those for whom it is not. */
+  #sendReserved(rank: number, nowMs: number): boolean {
+    for (const tenant of this.reservations.tenants) {
+      const ticket = this.queue.firstOf(bandOfRank(rank), tenant);
+      const capacity = ticket === null ? null : this.pick(ticket.value, nowMs);
+      if (ticket === null || capacity === null) continue;
+      this.queue.take(ticket, nowMs);
+      this.send(ticket.value, capacity, nowMs);
+      return true;
+    }
+    return false;
+  }
+
+  #mayUse(flight: Flight, nowMs: number): boolean {
+    return this.reservations.mayStart(flight.request, flight.footprint, this.#room(), nowMs);
+  }
+
+  #room(): SharedRoom {
+    let seqs = 0;
+    let tokens = 0;
+    let usedSeqs = 0;
+    let usedTokens = 0;
+    for (const { capacity } of this.#ready) {
+      seqs += capacity.limit;
+      tokens += capacity.capTokens;
+      usedSeqs += capacity.inFlight;
+      usedTokens += capacity.inFlightTokens;
+    }
+    return { seqs, tokens, usedSeqs, usedTokens };
   }
 
   #targetsOf(rank: number): LatencyTargets {
@@ -246,7 +348,7 @@ export class ModelPool {
     const policy = this.#host.policies[rank] as BandPolicy;
     if (policy.ceiling >= 1) return policy.ceiling;
     for (let higher = 0; higher < rank; higher += 1) {
-      if (nowMs - (this.#seenMs[higher] as number) <= HOLDBACK_MEMORY_MS) return policy.ceiling;
+      if (nowMs - this.state(higher).seenMs <= HOLDBACK_MEMORY_MS) return policy.ceiling;
     }
     // Nobody above wants the room, so keeping it free would only waste the engine.
     return 1;

@@ -15,6 +15,10 @@ export class TenantLane<T> {
   /** Place in the band's heap; -1 while nothing waits. */
   heapIndex: number = -1;
   queued: number = 0;
+  /** Tokens that wait. */
+  tokens: number = 0;
+  /** Weight with which it began to wait. */
+  waitingWeight: number = 0;
   /** Dispatched and not yet settled; keeps the lane from being forgotten. */
   inFlight: number = 0;
   idleSinceMs: number = 0;

@@ -1,0 +1,194 @@
+/**
+ * The way in: limits, then whether it makes sense to wait, then the queue. Owns the order of those checks and that each
+ * refusal undoes what came before it; what happens after dispatch is not here.
+ */
+import {
+  type Admission,
+  type AdmitRequest,
+  explainRefusal,
+  REASON_OF_LIMIT,
+  type RefusalReason,
+} from '../admission.js';
+import { bandRank } from '../bands.js';
+import { createFeasibility, type Feasibility } from '../feasibility.js';
+import type { LimitSubject, Reservation } from '../limits-interface.js';
+import type { QosContext } from './context.js';
+import { toCost } from './cost.js';
+import { Flight, type FlightOwner } from './flight.js';
+import { type ModelPool, toRefusal } from './model-pool.js';
+import type { Refusals } from './refusals.js';
+
+const NO_SUBJECTS: readonly LimitSubject[] = [];
+/** Each level of a standing queue above halves what may wait below. */
+const SHED_SHARE = 0.5;
+
+export class Entrance {
+  readonly #context: QosContext;
+  readonly #refusals: Refusals;
+  readonly #owner: FlightOwner;
+  readonly #feasibility: Map<ModelPool, Feasibility> = new Map();
+
+  constructor(context: QosContext, refusals: Refusals, owner: FlightOwner) {
+    this.#context = context;
+    this.#refusals = refusals;
+    this.#owner = owner;
+  }
+
+  forget(pool: ModelPool): void {
+    this.#feasibility.delete(pool);
+  }
+
+  /** A flight that has paid and may be sent or wait, or the refusal that came first. */
+  enter(request: AdmitRequest, nowMs: number): Flight | Admission {
+    const { pools, weights, draining, closed } = this.#context;
+    const pool = pools.get(request.model);
+    if (pool === undefined) return this.#turnAway(request, 'model_unknown', null);
+    const rank = bandRank(request.band);
+    if (draining || closed) {
+      const ms = this.#refusals.retryAfterMs(pool, rank, 'draining', nowMs);
+      return this.#turnAway(request, 'draining', ms);
+    }
+    const prompt = toCost(request.promptTokens);
+    const max = request.maxOutputTokens ?? null;
+    const high = pool.outputs.high(max, nowMs);
+    const state = pool.state(rank);
+    state.seenMs = nowMs;
+    state.requests.add(1, nowMs);
+    state.offered.add(prompt + high, nowMs);
+    if (!pool.couldFit(prompt + 1)) return this.#turnAway(request, 'request_too_large', null);
+    if (pool.brownout.paused(request.band, nowMs)) {
+      const ms = this.#refusals.retryAfterMs(pool, rank, 'shed', nowMs);
+      return this.#turnAway(request, 'shed', ms);
+    }
+    let reservation: Reservation | null = null;
+    let drawn = 0;
+    const subjects = request.limits ?? NO_SUBJECTS;
+    if (subjects.length > 0) {
+      const expected = max === null ? withinBurst(high, subjects) : high;
+      const cost = { inputTokens: prompt, outputTokens: expected };
+      let result = this.#context.limits.reserve(subjects, cost, nowMs);
+      if (!result.ok && result.kind !== 'concurrency' && result.kind !== 'budget') {
+        drawn = this.#draw(pool, request, prompt + expected, nowMs);
+        if (drawn > 0) {
+          const borrowed = this.#context.limits.reserve(subjects, cost, nowMs, { rates: false });
+          if (borrowed.ok) result = borrowed;
+          else {
+            pool.burst?.settle(drawn, nowMs);
+            drawn = 0;
+          }
+        }
+      }
+      if (!result.ok) {
+        const never = result.retryAfterMs === Number.POSITIVE_INFINITY;
+        const isSize = never && result.kind !== 'concurrency' && result.kind !== 'requests';
+        const reason = isSize ? 'request_too_large' : REASON_OF_LIMIT[result.kind];
+        const ms = never ? null : result.retryAfterMs;
+        return this.#turnAway(request, reason, ms, result.account);
+      }
+      reservation = result.reservation;
+    }
+    const expected = pool.outputs.expected(max, nowMs);
+    const flight = new Flight(this.#owner, request, {
+      rank,
+      cost: weights.input * prompt + weights.output * expected,
+      footprint: prompt + high,
+      arrivedMs: nowMs,
+      reservation,
+    });
+    flight.drawn = drawn;
+    if (pool.reservations.size > 0) pool.reservations.asked(request, flight.footprint, nowMs);
+    return flight;
+  }
+
+  /** Puts a flight into its queue; the refusal when it should not wait or has no room. */
+  enqueue(flight: Flight, pool: ModelPool, nowMs: number): Admission | null {
+    const { request, rank } = flight;
+    const { policy } = pool.state(rank);
+    const isEmptyPool = pool.ready.length === 0;
+    const own = request.deadlineMs ?? null;
+    const patienceMs = Math.min(
+      own ?? policy.ttlMs,
+      isEmptyPool ? this.#context.emptyPoolWaitMs : policy.ttlMs,
+    );
+    if (!isEmptyPool && pool.queue.size > 0) {
+      const waitMs = pool.predictedWaitMs(rank, request.tenant, request.weight);
+      const newcomer = { band: request.band, waitMs, patienceMs, own: own !== null };
+      if (!this.#feasibilityOf(pool).allows(newcomer)) {
+        return this.#refusals.refuse(flight, 'infeasible', nowMs);
+      }
+    }
+    const level = rank === 0 ? 0 : pool.shedLevel(rank, nowMs);
+    pool.queue.scaleBound(request.band, SHED_SHARE ** level);
+    const result = pool.queue.offer(
+      {
+        value: flight,
+        band: request.band,
+        tenant: request.tenant,
+        weight: request.weight ?? 1,
+        cost: flight.cost,
+        tokens: flight.footprint,
+        bytes: request.bytes ?? 0,
+        deadlineMs: request.ttftMs == null ? undefined : nowMs + request.ttftMs,
+        expiresMs: patienceMs < policy.ttlMs ? nowMs + Math.max(0, patienceMs) : undefined,
+      },
+      nowMs,
+    );
+    if (!result.ok) {
+      const reason = level > 0 && result.of === 'band' ? 'shed' : 'queue_full';
+      return this.#refusals.refuse(flight, reason, nowMs);
+    }
+    flight.ticket = result.ticket;
+    for (const victim of result.displaced) {
+      this.#refusals.refuse(victim.value, 'displaced', nowMs);
+    }
+    return null;
+  }
+
+  /** Sends a flight at once when nothing waits and an endpoint has room; null when it would have to wait. */
+  sendNow(flight: Flight, pool: ModelPool, nowMs: number): Admission | null {
+    if (pool.queue.size > 0) return null;
+    const capacity = pool.pick(flight, nowMs);
+    if (capacity === null) return null;
+    // It passes through the queue all the same, so that fairness counts it.
+    const refused = this.enqueue(flight, pool, nowMs);
+    if (refused !== null || flight.ticket === null) return refused;
+    pool.queue.take(flight.ticket, nowMs);
+    pool.send(flight, capacity, nowMs);
+    return { ok: true, permit: flight };
+  }
+
+  #draw(pool: ModelPool, request: AdmitRequest, tokens: number, nowMs: number): number {
+    const saturation = pool.saturation(nowMs);
+    const isDrawn = pool.burst?.draw(tokens, { band: request.band, saturation }, nowMs) ?? false;
+    return isDrawn ? tokens : 0;
+  }
+
+  #feasibilityOf(pool: ModelPool): Feasibility {
+    let feasibility = this.#feasibility.get(pool);
+    if (feasibility === undefined) {
+      feasibility = createFeasibility();
+      this.#feasibility.set(pool, feasibility);
+    }
+    return feasibility;
+  }
+
+  #turnAway(
+    request: AdmitRequest,
+    reason: RefusalReason,
+    retryAfterMs: number | null,
+    account: string | null = null,
+  ): Admission {
+    this.#context.observer.refused(request, reason);
+    return toRefusal(reason, explainRefusal(reason), { retryAfterMs, account });
+  }
+}
+
+/** An expected answer cut to what the accounts can hold at once: a guess alone must not make a request impossible. */
+function withinBurst(tokens: number, subjects: readonly LimitSubject[]): number {
+  let most = tokens;
+  for (const { limits } of subjects) {
+    if (limits.outputTokensPerMinute === null) continue;
+    most = Math.min(most, limits.outputTokensPerMinute * (limits.burst ?? 1));
+  }
+  return Math.max(0, most);
+}

@@ -1,0 +1,107 @@
+/**
+ * The end of a permit: the endpoint is given back, limits and fairness are corrected to what was used, the SLO is told.
+ * Owns who pays: a tenant whose request was preempted pays nothing.
+ */
+import type { RequestOutcome } from '../slo-tracker.js';
+import type { QosContext } from './context.js';
+import { toCost } from './cost.js';
+import type { Flight } from './flight.js';
+import { GUARDED_RANK } from './group-guards.js';
+import type { ModelPool } from './model-pool.js';
+
+/** Of a median answer's time, how long the adaptive limit waits between two cuts. */
+const ROUND_TRIP_SHARE = 0.25;
+
+export class Settlement {
+  readonly #context: QosContext;
+  readonly #freed: (pool: ModelPool | undefined) => void;
+
+  /** `freed` is called when an endpoint has room again. */
+  constructor(context: QosContext, freed: (pool: ModelPool | undefined) => void) {
+    this.#context = context;
+    this.#freed = freed;
+  }
+
+  /** Gives an endpoint back; the flight may go on to another one. */
+  giveBack(flight: Flight): void {
+    this.#context.live.delete(flight);
+    flight.at?.release(flight.footprint, flight.firstByteMs !== null);
+    this.#context.pools.get(flight.model)?.left(flight);
+  }
+
+  finish(flight: Flight, outcome: RequestOutcome, nowMs: number): void {
+    const { pools, weights, observer } = this.#context;
+    if (flight.state !== 'cut') this.giveBack(flight);
+    const wasPreempted = flight.state === 'cut' || flight.state === 'stopping';
+    const verdict = wasPreempted && outcome !== 'complete' ? 'preempted' : outcome;
+    flight.state = 'ended';
+    const pool = pools.get(flight.model);
+    const prompt = flight.promptTokens ?? toCost(flight.request.promptTokens);
+    // An answer that ended without usage is taken at what was reserved, one that never began at nothing.
+    const output = flight.outputTokens ?? (flight.firstByteMs === null ? 0 : null);
+    const isFree = verdict === 'preempted';
+    const { reservation } = flight;
+    flight.reservation = null;
+    if (reservation !== null) {
+      if (isFree) reservation.cancel();
+      else if (output === null) reservation.abandon();
+      else reservation.settle({ inputTokens: prompt, outputTokens: output });
+    }
+    if (flight.drawn > 0 && pool !== undefined) {
+      const used = isFree ? 0 : output === null ? flight.drawn : toCost(prompt) + toCost(output);
+      pool.burst?.settle(flight.drawn - used, nowMs);
+    }
+    flight.drawn = 0;
+    if (pool !== undefined) {
+      if (flight.ticket !== null) {
+        const uncached = Math.max(0, prompt - flight.cachedTokens);
+        const used =
+          output === null ? flight.cost : weights.input * uncached + weights.output * output;
+        pool.queue.settle(flight.ticket, isFree ? 0 : used, nowMs);
+      }
+      if (verdict === 'complete' && output !== null) pool.outputs.record(output, nowMs);
+      this.#judge(flight, pool, verdict, output ?? 0, nowMs);
+    }
+    flight.ticket = null;
+    observer.ended(flight.request, verdict);
+    this.#freed(pool);
+  }
+
+  /** Looks at how fast an urgent stream's tokens come. */
+  tempo(flight: Flight, tpotMs: number, nowMs: number): void {
+    const pool = this.#context.pools.get(flight.model);
+    const capacity = flight.at;
+    if (pool === undefined || capacity === null || flight.rank > GUARDED_RANK) return;
+    const target = pool.state(flight.rank).targets.tpotMs;
+    if (target === null) return;
+    if (this.#context.guards.of(capacity).tempo(tpotMs, target, nowMs)) {
+      const { p50 } = pool.state(flight.rank).tracker.report(nowMs).e2eMs;
+      capacity.slow(nowMs, (p50 ?? 0) * ROUND_TRIP_SHARE);
+    }
+  }
+
+  #judge(
+    flight: Flight,
+    pool: ModelPool,
+    outcome: RequestOutcome,
+    decoded: number,
+    nowMs: number,
+  ): void {
+    const tpotMs =
+      flight.firstTokenMs !== null && decoded > 1
+        ? (nowMs - flight.firstTokenMs) / (decoded - 1)
+        : null;
+    pool.state(flight.rank).tracker.record(
+      {
+        outcome,
+        ttftMs: flight.ttftMs,
+        tpotMs,
+        e2eMs: nowMs - flight.arrivedMs,
+        outputTokens: decoded,
+        ttftTargetMs: flight.request.ttftMs ?? null,
+      },
+      nowMs,
+    );
+    if (tpotMs !== null) this.tempo(flight, tpotMs, nowMs);
+  }
+}
