@@ -46,6 +46,16 @@ export function createLayoutChanges(options: LayoutChangesOptions): LayoutChange
     if (generation !== expect) throw staleGeneration(expect, generation);
     return seen;
   };
+  const assertFresh = async (expect: string, call: CallOptions): Promise<void> => {
+    await read(expect, call);
+  };
+  // Compare and set must be one step among the callers of this process; other processes are kept out by the node's lock.
+  let last: Promise<unknown> = Promise.resolve();
+  const oneAtATime = <T>(work: () => Promise<T>): Promise<T> => {
+    const next = last.then(work, work);
+    last = next.catch(() => undefined);
+    return next;
+  };
   const find = (seen: Discovery, id: CardId): ObservedCard => {
     const { cards } = seen.inventory;
     const card = cards.find((entry) => entry.id === id);
@@ -60,64 +70,86 @@ export function createLayoutChanges(options: LayoutChangesOptions): LayoutChange
     seen.directories.find((place) => place.id === id)?.directory ?? null;
 
   return {
-    setComputeMode: async (id, mode, { expect, ...call }) => {
-      const seen = await read(expect, call);
-      const card = find(seen, id);
-      const what = `switching ${id} to ${mode}`;
-      refuseGuest(what, card);
-      if (card.layout.compute === mode) return seen.inventory;
-      const { memory } = card.layout;
-      const offered = card.offered?.some(
-        (layout) => layout.compute === mode && (memory === null || layout.memory === memory),
-      );
-      if (offered === false)
-        throw unsupportedMode(what, `the card does not offer it in ${memory ?? 'any memory mode'}`);
-      const holders = (): Promise<readonly DeviceHolder[]> => holdersOf(card);
-      const directory = directoryOf(seen, id);
-      const request = { what, card: id, kind: 'compute', mode, directory, holders } as const;
-      await changeMode(host, request, call);
-      const after = await settle(host, {
-        ...call,
-        look: () => discover(call),
-        isSettled: ({ inventory }) => isIn(inventory, card, mode),
-        forMs: host.timing.settleForMs,
-      });
-      return after.inventory;
-    },
-    stageMemoryMode: async (id, mode, { expect, ...call }) => {
-      const seen = await read(expect, call);
-      const card = find(seen, id);
-      const what = `asking for ${mode} of the hive of ${id}`;
-      refuseGuest(what, card);
-      if (card.offered?.some((layout) => layout.memory === mode) === false)
-        throw unsupportedMode(what, 'the card does not offer it');
-      const holders = (): Promise<readonly DeviceHolder[]> => holdersOf(card);
-      const directory = directoryOf(seen, id);
-      const request = { what, card: id, kind: 'memory', mode, directory, holders } as const;
-      await changeMode(host, request, call);
-      return (await discover(call)).inventory;
-    },
-    reload: async ({ expect, ...call }) => {
-      const seen = await read(expect, call);
-      if (!allowReload) throw reloadNotAllowed();
-      const { cards } = seen.inventory;
-      const holders = async (): Promise<readonly DeviceHolder[]> => {
-        const found = new Map<number, DeviceHolder>();
-        for (const card of cards)
-          for (const holder of await holdersOf(card)) found.set(holder.pid, holder);
-        return [...found.values()];
-      };
-      const holding = await holders();
-      if (holding.length > 0) throw deviceBusy('reloading amdgpu', holding);
-      await reloadDriver(host, { ...call, holders });
-      const after = await settle(host, {
-        ...call,
-        look: () => discover(call),
-        isSettled: ({ inventory }) => isBack(inventory, cards),
-        forMs: host.timing.reloadTimeoutMs,
-      });
-      return after.inventory;
-    },
+    setComputeMode: (id, mode, { expect, ...call }) =>
+      oneAtATime(async () => {
+        const seen = await read(expect, call);
+        const card = find(seen, id);
+        const what = `switching ${id} to ${mode}`;
+        refuseGuest(what, card);
+        if (card.layout.compute === mode) return seen.inventory;
+        const { memory } = card.layout;
+        const offered = card.offered?.some(
+          (layout) => layout.compute === mode && (memory === null || layout.memory === memory),
+        );
+        if (offered === false)
+          throw unsupportedMode(
+            what,
+            `the card does not offer it in ${memory ?? 'any memory mode'}`,
+          );
+        const holders = (): Promise<readonly DeviceHolder[]> => holdersOf(card);
+        const directory = directoryOf(seen, id);
+        const request = {
+          what,
+          card: id,
+          kind: 'compute',
+          mode,
+          directory,
+          holders,
+          assertFresh: () => assertFresh(expect, call),
+        } as const;
+        await changeMode(host, request, call);
+        const after = await settle(host, {
+          ...call,
+          look: () => discover(call),
+          isSettled: ({ inventory }) => isIn(inventory, card, mode),
+          forMs: host.timing.settleForMs,
+        });
+        return after.inventory;
+      }),
+    stageMemoryMode: (id, mode, { expect, ...call }) =>
+      oneAtATime(async () => {
+        const seen = await read(expect, call);
+        const card = find(seen, id);
+        const what = `asking for ${mode} of the hive of ${id}`;
+        refuseGuest(what, card);
+        if (card.offered?.some((layout) => layout.memory === mode) === false)
+          throw unsupportedMode(what, 'the card does not offer it');
+        const holders = (): Promise<readonly DeviceHolder[]> => holdersOf(card);
+        const directory = directoryOf(seen, id);
+        const request = {
+          what,
+          card: id,
+          kind: 'memory',
+          mode,
+          directory,
+          holders,
+          assertFresh: () => assertFresh(expect, call),
+        } as const;
+        await changeMode(host, request, call);
+        return (await discover(call)).inventory;
+      }),
+    reload: ({ expect, ...call }) =>
+      oneAtATime(async () => {
+        const seen = await read(expect, call);
+        if (!allowReload) throw reloadNotAllowed();
+        const { cards } = seen.inventory;
+        const holders = async (): Promise<readonly DeviceHolder[]> => {
+          const found = new Map<number, DeviceHolder>();
+          for (const card of cards)
+            for (const holder of await holdersOf(card)) found.set(holder.pid, holder);
+          return [...found.values()];
+        };
+        const holding = await holders();
+        if (holding.length > 0) throw deviceBusy('reloading amdgpu', holding);
+        await reloadDriver(host, { ...call, holders });
+        const after = await settle(host, {
+          ...call,
+          look: () => discover(call),
+          isSettled: ({ inventory }) => isBack(inventory, cards),
+          forMs: host.timing.reloadTimeoutMs,
+        });
+        return after.inventory;
+      }),
   };
 }
 

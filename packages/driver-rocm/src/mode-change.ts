@@ -39,6 +39,8 @@ export interface ModeRequest {
   /** The card's own sysfs directory; null when it was not found. */
   readonly directory: string | null;
   readonly holders: () => Promise<readonly DeviceHolder[]>;
+  /** Throws when the node is no longer as it was read: a later try must not do what an earlier one was asked for. */
+  readonly assertFresh: () => Promise<void>;
 }
 
 const FILES = {
@@ -82,6 +84,7 @@ export async function changeMode(
     }
     logger?.debug('mode change waits', { card, errno, waitedMs });
     await clock.sleep(timing.busyRetryMs, call);
+    await request.assertFresh();
   }
 }
 

@@ -247,7 +247,7 @@ function busyCases(product: Product, machine: ConformanceMachine): readonly Conf
 function refusalCases(product: Product): readonly ConformanceCase[] {
   const [target] = reachable(product);
   if (target === undefined) return [];
-  const changes: readonly [string, ConformanceChange][] = [
+  const changes: readonly (readonly [string, ConformanceChange])[] = [
     ['a compute switch', setCompute(target.compute)],
     ...(otherMemory(product) === undefined
       ? []
@@ -363,6 +363,7 @@ function faultCases(product: Product, machine: ConformanceMachine): readonly Con
       steps: [
         compute({ kind: 'power-cut', afterMs: 200 }),
         change(setCompute(to), 'ERR_DRIVER_IO'),
+        { do: 'wait', ms: 20_000 },
         inLayout(start),
       ],
     }),
@@ -486,7 +487,7 @@ function lifeCases(product: Product): readonly ConformanceCase[] {
               change(RELOAD, 'ok'),
               check({ kind: 'sums' }),
               change(setCompute(other.compute), 'ok'),
-              inLayout(other),
+              check({ kind: 'layout', layout: other, card: 0 }),
             ],
           }),
           makeCase('staged memory', 'a reboot loses it', {
