@@ -53,14 +53,17 @@ export function toCard(sources: CardSources): AssembledCard {
   const first = partitions[0];
   const lone = compute === 'SPX' && partitions.length === 1 ? first : undefined;
   // An APU's VRAM file tells its carve-out only; KFD knows what it may allocate.
-  const told = product?.unifiedMemory === true ? null : sysfs?.memoryBytes;
+  const told = product?.unifiedMemory === true ? null : (sysfs?.memoryBytes ?? null);
+  const largest = Math.max(0, ...partitions.map((partition) => partition.memoryBytes ?? 0));
+  // KFD wins: a card that has less memory than one of its partitions has told something else.
+  const whole = told !== null && told >= largest ? told : null;
   const virtualFunction = deviceId !== null && isVirtualPciId(deviceId);
   const card: ObservedCard = {
     id,
     product: product?.name ?? null,
     hive: toHive(nodes),
     numaNode: sysfs?.numaNode ?? null,
-    memoryBytes: told ?? lone?.memoryBytes ?? null,
+    memoryBytes: whole ?? lone?.memoryBytes ?? null,
     layout: { compute, memory: sysfs?.memory ?? null },
     partitions,
     offered: toOffered(product, sysfs),
@@ -71,6 +74,7 @@ export function toCard(sources: CardSources): AssembledCard {
     ...productProblems(id, deviceId, product, sysfs),
     ...guestProblems(id, { virtualFunction, virtualMachine }),
     ...(sysfs === null ? [sysfsAbsent(id)] : []),
+    ...(told === whole ? [] : [memoryDisagrees(id, sysfs)]),
     ...partitionProblems(id, product, compute, partitions),
     ...(sources.kfdPresent ? missingFacts(sources, partitions) : []),
   ];
@@ -174,6 +178,11 @@ function guestProblems(
 function sysfsAbsent(id: CardId): Problem {
   const message = `${id} has no directory in sysfs: its memory mode, NUMA node, whole memory and what it offers are unknown`;
   return problem('SYSFS_CARD_ABSENT', message, 'sys/module/amdgpu/drivers/pci:amdgpu');
+}
+
+function memoryDisagrees(id: CardId, sysfs: SysfsCard | null): Problem {
+  const message = `mem_info_vram_total of ${id} is less than what KFD lets one partition allocate: KFD is right, the whole is unknown`;
+  return problem('MEMORY_DISAGREES', message, `${sysfs?.directory ?? ''}/mem_info_vram_total`);
 }
 
 /** Too many partitions for the mode, too few, or of the wrong size. */

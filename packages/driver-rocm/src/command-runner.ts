@@ -45,7 +45,7 @@ const MAX_BYTES = 16 * 2 ** 20;
 
 /** Programs of this host. They get a small environment in the C locale: their output is read by a program. */
 export function createHostCommands(options: { readonly clock: Clock }): CommandRunner {
-  return { run: (call) => runProgram(options.clock, call) };
+  return { run: async (call) => runProgram(options.clock, call) };
 }
 
 function runProgram(clock: Clock, call: CommandCall): Promise<CommandOutcome> {

@@ -111,7 +111,14 @@ function toNode(index: number, properties: Properties, banks: readonly FileText[
       problems: [problem('KFD_NODE_INVALID', `KFD node ${index} has no simd_count`, where)],
     };
   }
-  if (toCount(properties.get('vendor_id')) !== AMD_VENDOR) return { node: null, problems: [] };
+  const vendor = toCount(properties.get('vendor_id'));
+  if (vendor === null) {
+    return {
+      node: null,
+      problems: [problem('KFD_NODE_INVALID', `KFD node ${index} has no vendor_id`, where)],
+    };
+  }
+  if (vendor !== AMD_VENDOR) return { node: null, problems: [] };
   const place = toPlace(properties);
   if (place === null) {
     return {
@@ -171,17 +178,18 @@ interface Properties {
 }
 
 /**
- * Finds names where they are asked for: a node has forty and a dozen matter. A line of any other shape is not found, a
- * repeated name has its first value.
+ * Finds names where they are asked for: a node has forty and a dozen matter. A line of any other shape is not found, nor
+ * one without its end, which is half a line; a repeated name has its first value.
  */
 function parseProperties(text: string): Properties {
-  const lines = `\n${text}\n`;
+  const lines = `\n${text}`;
   return {
     get: (name) => {
       const at = lines.indexOf(`\n${name} `);
       if (at === -1) return undefined;
       const start = at + name.length + 2;
-      const value = lines.slice(start, lines.indexOf('\n', start)).trim();
+      const end = lines.indexOf('\n', start);
+      const value = lines.slice(start, Math.max(start, end)).trim();
       return value === '' || /\s/.test(value) ? undefined : value;
     },
   };

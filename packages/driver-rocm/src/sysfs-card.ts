@@ -116,8 +116,9 @@ export async function readSysfsCard(
     return null;
   });
   const [vendor, device, compute, memory, computeOffered, memoryOffered, numa, vram] = values;
-  // Some other vendor's display, or a management controller.
-  if (vendor != null && vendor.toLowerCase() !== AMD_VENDOR) return null;
+  // Some other vendor's display, or a management controller. What is no vendor id at all is a broken file.
+  const vendorId = /^0x[0-9a-f]{4}$/i.test(vendor ?? '') ? vendor?.toLowerCase() : null;
+  if (vendorId != null && vendorId !== AMD_VENDOR) return null;
   if (absent.length > 0) {
     const message = `${id} lacks ${absent.join(', ')}: what they tell is unknown`;
     problems.push(problem('SYSFS_FILE_ABSENT', message, directory));
@@ -129,6 +130,7 @@ export async function readSysfsCard(
     }
     return value;
   };
+  told('vendor', vendor, vendorId ?? null);
   return {
     id,
     directory,
@@ -157,7 +159,7 @@ function toMode<M extends string>(known: readonly M[], text: string | null | und
   return known.find((mode) => mode === text?.toUpperCase()) ?? null;
 }
 
-/** `SPX, DPX, QPX, CPX`; "Not supported" offers nothing, anything else is no answer. */
+/** `SPX, DPX, QPX, CPX`; "Not supported" offers nothing. A list with an unknown word may be cut off: it is no answer. */
 function toModes<M extends string>(
   known: readonly M[],
   text: string | null | undefined,
@@ -166,7 +168,7 @@ function toModes<M extends string>(
   if (/^not supported$/i.test(text)) return [];
   const words = text.split(/[\s,]+/).map((word) => word.toUpperCase());
   const modes = known.filter((mode) => words.includes(mode));
-  return modes.length === 0 ? null : modes;
+  return words.length === modes.length ? modes : null;
 }
 
 function toDeviceId(text: string | null | undefined): string | null {

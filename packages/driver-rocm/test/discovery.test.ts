@@ -388,6 +388,8 @@ describe('the driver', () => {
     const look = async (): Promise<void> => {
       await expect.poll(() => clock.pending(), { timeout: 5000, interval: 2 }).toBe(1);
       await clock.advance(1000);
+      // Its reading has ended when the next look is due: nothing is changed under it.
+      await expect.poll(() => clock.pending(), { timeout: 5000, interval: 2 }).toBe(1);
     };
     await look();
     writeTopology(tree);

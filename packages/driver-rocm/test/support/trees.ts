@@ -4,6 +4,7 @@
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -25,12 +26,16 @@ export interface TestTree {
   link(file: string, target: string): void;
   /** Makes a named pipe, which has no writer. */
   pipe(file: string): void;
+  readFile(file: string): string;
+  removeFile(file: string): void;
   remove(): void;
 }
 
 /** An empty tree. */
 export function createTree(): TestTree {
-  const root = mkdtempSync(path.join(tmpdir(), 'aim-gpu-rocm-'));
+  // In memory where that can be: a node is hundreds of files.
+  const base = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
+  const root = mkdtempSync(path.join(base, 'aim-gpu-rocm-'));
   const at = (file: string): string => {
     const full = path.join(root, file);
     mkdirSync(path.dirname(full), { recursive: true });
@@ -41,6 +46,8 @@ export function createTree(): TestTree {
     write: (file, content) => writeFileSync(at(file), content),
     link: (file, target) => symlinkSync(target, at(file)),
     pipe: (file) => void execFileSync(MAKE_PIPE, [at(file)]),
+    readFile: (file) => readFileSync(path.join(root, file), 'utf8'),
+    removeFile: (file) => rmSync(path.join(root, file), { recursive: true, force: true }),
     remove: () => rmSync(root, { recursive: true, force: true }),
   };
 }
