@@ -12,6 +12,8 @@ export interface DriverOptions {
   /** Root of a tree that holds sys and proc, or a capture, for the rocm driver. */
   readonly root?: string;
   readonly realisticTiming?: boolean;
+  /** Whether amdgpu may be unloaded and loaded, which a change of a memory mode takes. */
+  readonly allowDriverReload?: boolean;
 }
 
 /** A node's driver, with what only one of the two kinds has apart. */
@@ -53,5 +55,6 @@ export function openRocm(
 ): RocmDriver {
   const { root, files, commands } = openRocmHost(context, options);
   const { clock, logger } = context;
-  return createRocmDriver({ node, clock, root, files, commands, logger });
+  const allowReload = options.allowDriverReload === true;
+  return createRocmDriver({ node, clock, root, files, commands, logger, allowReload });
 }

@@ -25,9 +25,17 @@ export function withDeviceOptions(command: Command): Command {
   );
 }
 
+/** What changes of real cards may do to the whole node. */
+export function withReload(command: Command): Command {
+  return command.option(
+    '--allow-driver-reload',
+    'let a change of a memory mode unload and load amdgpu, which stops every GPU of the node',
+  );
+}
+
 /** Options of commands that serve a node. */
 export function withServeOptions(command: Command): Command {
-  return withDeviceOptions(command)
+  return withReload(withDeviceOptions(command))
     .option(
       '--node <name>',
       'node of the fleet to run; by default the only one, or the one named like this host',

@@ -27,7 +27,7 @@ export type {
   ExpectedOutcome,
 } from './conformance/case.js';
 export { conformanceCases } from './conformance/cases.js';
-export { runConformanceCase } from './conformance/run-case.js';
+export { bringIntoLayout, runConformanceCase } from './conformance/run-case.js';
 export { createManualClock, type ManualClock } from './manual-clock.js';
 export { createMemoryStateStore } from './memory-state-store.js';
 export {

@@ -95,6 +95,16 @@ function discoveryCases(product: Product): readonly ConformanceCase[] {
       destructive: false,
       steps: [REMEMBER, UNCHANGED],
     }),
+    makeCase('sums', 'as found: XCDs, CUs and capacities add up', {
+      positive: true,
+      destructive: false,
+      steps: [check({ kind: 'sums' })],
+    }),
+    makeCase('identity', 'as found: indices, render nodes and UUIDs name one partition', {
+      positive: true,
+      destructive: false,
+      steps: [check({ kind: 'identity' })],
+    }),
     ...product.layouts.flatMap((layout) => [
       makeCase('discovery', `${formatLayout(layout)} is seen with its partitions`, {
         positive: true,

@@ -68,7 +68,7 @@ async function runStep(
   const { driver, clock } = subject;
   switch (step.do) {
     case 'bring':
-      return bring(driver, step.layout);
+      return bringIntoLayout(driver, step.layout);
     case 'change':
       return changeAndCompare(driver, step.change, step.expect);
     case 'change-stale':
@@ -152,8 +152,11 @@ async function call(
     : driver.stageMemoryMode(card, change.to, options);
 }
 
-/** A driver must do with fresh generations whatever the right order of changes asks for. */
-async function bring(driver: GpuDriver, layout: Layout): Promise<string | null> {
+/**
+ * Brings every card of a driver's node into a layout: memory mode, reload, compute modes, as far as each is needed.
+ * Gives a sentence of what is not as it should be then; null when all is. Throws what the driver throws.
+ */
+export async function bringIntoLayout(driver: GpuDriver, layout: Layout): Promise<string | null> {
   let inventory = await driver.discover();
   if (inventory.cards.some((card) => card.layout.memory !== layout.memory)) {
     for (const { id } of inventory.cards)
