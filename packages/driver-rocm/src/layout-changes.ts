@@ -100,8 +100,10 @@ export function createLayoutChanges(options: LayoutChangesOptions): LayoutChange
         await changeMode(host, request, call);
         const after = await settle(host, {
           ...call,
+          what,
           look: () => discover(call),
           isSettled: ({ inventory }) => isIn(inventory, card, mode),
+          isMoving: ({ inventory }) => isMoving(inventory, id),
           forMs: host.timing.settleForMs,
         });
         return after.inventory;
@@ -144,8 +146,10 @@ export function createLayoutChanges(options: LayoutChangesOptions): LayoutChange
         await reloadDriver(host, { ...call, holders });
         const after = await settle(host, {
           ...call,
+          what: 'reloading amdgpu',
           look: () => discover(call),
           isSettled: ({ inventory }) => isBack(inventory, cards),
+          isMoving: () => false,
           forMs: host.timing.reloadTimeoutMs,
         });
         return after.inventory;
@@ -177,6 +181,11 @@ function isIn(inventory: Inventory, before: ObservedCard, mode: ComputeMode): bo
     card.partitions.length === wanted &&
     card.partitions.every((partition) => partition.renderMinor !== null)
   );
+}
+
+/** While a card switches, its mode cannot be read. */
+function isMoving({ cards }: Inventory, id: CardId): boolean {
+  return cards.find((entry) => entry.id === id)?.layout.compute === null;
 }
 
 /** Whether every card is there again with its partitions. */

@@ -148,21 +148,34 @@ function errnoOf(what: string, outcome: CommandOutcome, timeoutMs: number): stri
   return errnoOfTool(null, text) ?? 'EIO';
 }
 
-/** Looks until `isSettled` or until the time for settling is over; gives what was seen last. */
+/**
+ * Looks until `isSettled`, or until nothing has moved for the time of settling; gives what was seen last. What still
+ * moves is waited for as long as a switch may take. Throws `ERR_SWITCH_TIMEOUT` when it moves on.
+ */
 export async function settle<T>(
   host: ChangeHost,
   options: CallOptions & {
+    readonly what: string;
     readonly look: () => Promise<T>;
     readonly isSettled: (seen: T) => boolean;
+    /** Whether a change is under way: a card that does not say its mode. */
+    readonly isMoving: (seen: T) => boolean;
     readonly forMs: number;
   },
 ): Promise<T> {
   const { clock, timing } = host;
-  const { look, isSettled, forMs, ...call } = options;
+  const { what, look, isSettled, isMoving, forMs, ...call } = options;
   const startedMs = clock.monoMs();
+  let stillSinceMs = startedMs;
   for (;;) {
     const seen = await look();
-    if (isSettled(seen) || clock.monoMs() - startedMs >= forMs) return seen;
+    const now = clock.monoMs();
+    if (isSettled(seen)) return seen;
+    if (isMoving(seen)) {
+      if (now - startedMs >= timing.switchTimeoutMs)
+        throw switchTimeout(what, timing.switchTimeoutMs);
+      stillSinceMs = now;
+    } else if (now - stillSinceMs >= forMs) return seen;
     await clock.sleep(timing.settleLookMs, call);
   }
 }
