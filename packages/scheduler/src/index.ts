@@ -19,5 +19,26 @@ export {
   fragmentationScore,
   type GroupPlacement,
 } from './fragmentation-score.js';
+export type {
+  LayoutCard,
+  LayoutInstance,
+  LayoutOption,
+  LayoutPlace,
+  LayoutProblem,
+  LayoutSolution,
+} from './layout-problem.js';
+export { type SolvedLayouts, type SolveLayoutsOptions, solveLayouts } from './layout-solver.js';
+export {
+  compareWithBest,
+  compareWorth,
+  type Worth,
+  type WorthComparison,
+} from './objective.js';
 export { generationOf, planFleet } from './plan-fleet.js';
 export type { FleetProblem } from './problem.js';
+export { layoutProblemsJsonSchema, parseLayoutProblems } from './schema.js';
+export {
+  type ExactOptions,
+  type ExactResult,
+  solveLayoutsExactly,
+} from './solve-layouts-exactly.js';

@@ -3,6 +3,8 @@
  * the first level that differs. Owns the order and the comparison; how each figure comes about is in score.ts.
  */
 
+import { BANDS } from '@aim-gpu/core';
+
 /** What a packing is worth, level by level. */
 export interface Worth {
   /** Instances placed, by band rank: more of a more urgent band wins over any number of a less urgent one. */
@@ -37,4 +39,32 @@ export function compareWorth(a: Worth, b: Worth): number {
 function compareLevel(a: number, b: number): number {
   const scale = Math.max(1, Math.abs(a), Math.abs(b));
   return Math.abs(a - b) <= TOLERANCE * scale ? 0 : a - b;
+}
+
+/** Where two results first differ and what share of the better one the other reaches there. */
+export interface WorthComparison {
+  /** `placed.critical`, …, `violations`, `guarantees`, `change`, `score`; null when no level differs. */
+  readonly level: string | null;
+  /** 100 when no level differs; of counts ours ÷ best, of costs best ÷ ours. More than 100 when ours is better. */
+  readonly percent: number;
+}
+
+/** Compares a result with the best known or a bound, on the first level that differs. */
+export function compareWithBest(ours: Worth, best: Worth): WorthComparison {
+  for (const [rank, placed] of best.placedByBand.entries()) {
+    const own = ours.placedByBand[rank] ?? 0;
+    if (own !== placed)
+      return { level: `placed.${BANDS[rank]}`, percent: placed === 0 ? 100 : (100 * own) / placed };
+  }
+  const costs = [
+    ['violations', ours.violations, best.violations],
+    ['guarantees', ours.guaranteesMissed, best.guaranteesMissed],
+    ['change', ours.changeCostMs, best.changeCostMs],
+    ['score', ours.presetScore, best.presetScore],
+  ] as const;
+  for (const [level, own, other] of costs) {
+    if (compareLevel(own, other) !== 0)
+      return { level, percent: own === 0 ? 100 : (100 * other) / own };
+  }
+  return { level: null, percent: 100 };
 }

@@ -3,7 +3,8 @@
  * the linear relaxation of packing whole GPUs, with every pattern of shares on one GPU as a column (Gilmore and Gomory,
  * generated as needed), GPU models, GPUs a node, and CPU and memory of all nodes alike in these taken together.
  */
-import highsLoader, { type Highs, type Model } from 'highs';
+import type { Highs, Model } from 'highs';
+import { loadHighs } from '../../src/internal/load-highs.js';
 import { type PodKind, type PodList, type TraceNode, WHOLE } from './trace.js';
 
 interface NodeClass {
@@ -22,7 +23,7 @@ export async function createBound(): Promise<{
   /** Most milli-GPU that the given pods can have at once on the nodes. */
   allocatedMilli(nodes: readonly TraceNode[], list: PodList, pods: readonly number[]): number;
 }> {
-  const highs = await highsLoader();
+  const highs = await loadHighs();
   return { allocatedMilli: (nodes, list, pods) => solve(highs, nodes, list, pods) };
 }
 
