@@ -1,10 +1,11 @@
 /**
  * Drivers by name: which driver a node of the fleet gets on this host.
  */
-import type { FleetNode, GpuDriver, NodeName } from '@aim-gpu/core';
+import type { FleetNode, GpuDriver, Inventory, NodeName } from '@aim-gpu/core';
 import { createRocmDriver, type RocmDriver } from '@aim-gpu/driver-rocm';
 import { createSimulatedDriver, type SimulatedDriver } from '@aim-gpu/driver-simulated';
 import type { CommandContext } from './context.js';
+import { noCards } from './no-cards.js';
 import { openRocmHost } from './rocm-host.js';
 
 /** Options of commands that open a node's devices. */
@@ -45,6 +46,13 @@ export function openNode(
     timing: options.realisticTiming === true ? 'realistic' : 'short',
   });
   return { driver: simulated, simulated, rocm: null };
+}
+
+/** Reads a node. Throws `ERR_DEVICE_UNKNOWN` (missing) for real cards where there are none. */
+export async function discoverNode({ driver, rocm }: OpenNode): Promise<Inventory> {
+  const inventory = await driver.discover();
+  if (rocm !== null && inventory.cards.length === 0) throw noCards(inventory.problems);
+  return inventory;
 }
 
 /** Opens this host's real cards, or those of a tree or a capture. Throws as {@link openRocmHost}. */

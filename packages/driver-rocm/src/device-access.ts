@@ -7,8 +7,8 @@ import { type FileTree, namesIn } from './file-tree.js';
 
 /**
  * Throws `ERR_DRIVER_PERMISSION` (denied) when a device file of the inventory's partitions is there and may not be
- * opened, or when nothing can be seen because the kernel's files may not be read. Absent files are not judged: a
- * recorded tree has none.
+ * opened, or when nothing can be seen because the kernel's files may not be read; `ERR_DEVICE_UNKNOWN` (missing) when
+ * there is no card. Absent files are not judged: a recorded tree has none.
  */
 export async function assertDeviceAccess(tree: FileTree, inventory: Inventory): Promise<void> {
   const unseen = inventory.problems.find((problem) => problem.code === 'PERMISSION_DENIED');
@@ -19,6 +19,15 @@ export async function assertDeviceAccess(tree: FileTree, inventory: Inventory): 
       message: `this user may not see the GPUs: ${unseen.message} (${unseen.where})`,
       hint: 'run it as root; `aim-gpu doctor` tells more',
       details: { file: unseen.where },
+    });
+  }
+  if (inventory.cards.length === 0) {
+    throw new AimError({
+      code: 'ERR_DEVICE_UNKNOWN',
+      kind: 'missing',
+      message: 'there is no GPU that this driver can see',
+      hint: '`aim-gpu doctor` tells why; with `driver: simulated` a fleet file needs no GPU',
+      details: { problems: inventory.problems },
     });
   }
   const minors = new Set(

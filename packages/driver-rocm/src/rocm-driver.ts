@@ -53,8 +53,8 @@ export interface RocmDriver extends GpuDriver {
   /** Health of every card: RAS, reset, memory in use, isolation. Reads only. */
   health(options?: CallOptions): Promise<readonly CardHealth[]>;
   /**
-   * Checks that this process may open the device files that engines need. Throws `ERR_DRIVER_PERMISSION` (denied);
-   * absent files are not judged.
+   * Checks that there are cards and that this process may open the device files that engines need. Throws
+   * `ERR_DEVICE_UNKNOWN` (missing) and `ERR_DRIVER_PERMISSION` (denied); absent files are not judged.
    */
   assertUsable(options?: CallOptions): Promise<void>;
   /**

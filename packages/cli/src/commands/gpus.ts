@@ -2,7 +2,6 @@
  * `aim-gpu gpus [F]`: the cards there are, as read back (CONTRACT §4).
  */
 import {
-  AimError,
   formatBytes,
   type Inventory,
   nodeName,
@@ -13,6 +12,7 @@ import { createSimulatedDriver, readSimulatedNodes } from '@aim-gpu/driver-simul
 import type { CommandContext } from '../context.js';
 import { type DriverOptions, openNode, openRocm } from '../drivers.js';
 import { type FleetOptions, readFleet, toDriver } from '../fleet-input.js';
+import { noCards } from '../no-cards.js';
 import { formatTable } from '../table.js';
 
 /** Runs `gpus`. Throws `ERR_DEVICE_UNKNOWN` (missing) when there is no card. */
@@ -51,27 +51,6 @@ async function discover(
       createSimulatedDriver({ node, store, clock, rng, timing: 'short' }).discover(),
     ),
   );
-}
-
-/** Nothing there, and nothing that one may see, are different: the second has a cure on this host. */
-export function noCards(problems: readonly Problem[]): AimError {
-  const denied = problems.find((problem) => problem.code === 'PERMISSION_DENIED');
-  if (denied !== undefined) {
-    return new AimError({
-      code: 'ERR_DRIVER_PERMISSION',
-      kind: 'denied',
-      message: `this user may not see the GPUs: ${denied.message} (${denied.where})`,
-      hint: 'run it as root; `aim-gpu doctor` tells more',
-      details: { problems },
-    });
-  }
-  return new AimError({
-    code: 'ERR_DEVICE_UNKNOWN',
-    kind: 'missing',
-    message: 'there is no GPU that this driver can see',
-    hint: '`aim-gpu doctor` tells why; with `driver: simulated` a fleet file needs no GPU',
-    details: { problems },
-  });
 }
 
 /** Exactly the fields of CONTRACT §4. */

@@ -16,8 +16,8 @@ import { createClosers } from '../closers.js';
 import type { CommandContext } from '../context.js';
 import { type DriverOptions, openNode, openRocm } from '../drivers.js';
 import { type FleetOptions, readFleet, toDriver } from '../fleet-input.js';
+import { noCards } from '../no-cards.js';
 import { formatTable } from '../table.js';
-import { noCards } from './gpus.js';
 
 /** Options of both. */
 export interface PartitionsOptions extends FleetOptions, DriverOptions {

@@ -5,7 +5,7 @@ import { planFromFleet } from '@aim-gpu/agent';
 import type { Plan } from '@aim-gpu/core';
 import { createModelLibrary } from '@aim-gpu/sizing';
 import type { CommandContext } from '../context.js';
-import { type DriverOptions, openNode } from '../drivers.js';
+import { type DriverOptions, discoverNode, openNode } from '../drivers.js';
 import { type FleetOptions, readFleet } from '../fleet-input.js';
 import { planToText } from '../plan-text.js';
 import { sayWarnings } from '../warnings.js';
@@ -20,9 +20,9 @@ export async function plan(
   options: FleetOptions & DriverOptions,
 ): Promise<number> {
   const { fleet, warnings } = await readFleet(context, file, options);
-  const drivers = fleet.nodes.map((node) => openNode(context, node, options).driver);
+  const opened = fleet.nodes.map((node) => openNode(context, node, options));
   try {
-    const inventories = await Promise.all(drivers.map((driver) => driver.discover()));
+    const inventories = await Promise.all(opened.map(discoverNode));
     const { plan: made } = await planFromFleet({
       fleet,
       inventories,
@@ -32,7 +32,7 @@ export async function plan(
     show(context, made);
     return made.unplaced.length === 0 ? 0 : EXIT_UNPLACED;
   } finally {
-    await Promise.all(drivers.map((driver) => driver.close()));
+    await Promise.all(opened.map(({ driver }) => driver.close()));
   }
 }
 

@@ -66,7 +66,9 @@ export function findFindings(examination: Examination): readonly Finding[] {
     ...examination.health.flatMap(judgeHealth),
     ...[...inventory.problems, ...tools.problems, ...disagreements].map(fromProblem),
   ];
-  const order: readonly FindingLevel[] = ['error', 'warning', 'note'];
+  // Where there is no card, what would be worth knowing of one is not.
+  const order: readonly FindingLevel[] =
+    inventory.cards.length === 0 ? ['error', 'warning'] : ['error', 'warning', 'note'];
   return order.flatMap((level) => findings.filter((finding) => finding.level === level));
 }
 

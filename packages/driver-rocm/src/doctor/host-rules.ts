@@ -139,7 +139,7 @@ function noCard(facts: HostFacts): Finding {
     message: `${where} shows no AMD GPU and no amdgpu driver`,
     evidence: `sys/module/amdgpu ${facts.amdgpuLoaded ? 'present' : 'absent'}, sys/class/kfd/kfd ${facts.kfdPresent ? 'present' : 'absent'}, no AMD device in sys/bus/pci/devices`,
     fix: facts.inContainer
-      ? 'start the container with --device=/dev/kfd --device=/dev/dri'
+      ? 'start the container on a GPU host with --device=/dev/kfd --device=/dev/dri, or try everything out with `driver: simulated` in the fleet file'
       : 'run it on the GPU host, or try everything out with `driver: simulated` in the fleet file',
   });
 }
