@@ -54,10 +54,18 @@ async function adopt({ options }: NodeParts, tenure: Tenure): Promise<EngineProc
   return { process: running, address: process.address, wasReady: process.ready };
 }
 
-/** Of an instance that was being replaced, the one that requests were sent to last comes first. */
+/** In the order they were assigned; of an instance that was being replaced, the one requests went to last first. */
 function byClaim(adopted: readonly Adopted[]): readonly Adopted[] {
-  const shown = adopted.filter(({ tenure }) => tenure.shown);
-  return [...shown.toReversed(), ...adopted.filter(({ tenure }) => !tenure.shown)];
+  const claimOf = ({ tenure }: Adopted): number =>
+    tenure.shown ? adopted.findIndex((each) => each.tenure === tenure) + 1 : 0;
+  const first = new Map<InstanceId, number>();
+  for (const [index, { tenure }] of adopted.entries()) {
+    const { instance } = tenure.definition.placement;
+    first.set(instance, first.get(instance) ?? index);
+  }
+  const placeOf = ({ tenure }: Adopted): number =>
+    first.get(tenure.definition.placement.instance) ?? 0;
+  return adopted.toSorted((a, b) => placeOf(a) - placeOf(b) || claimOf(b) - claimOf(a));
 }
 
 async function retire(

@@ -3,6 +3,7 @@ import {
   cardId,
   createRng,
   type Fleet,
+  type GpuDriver,
   hiveId,
   nodeName,
   type StateStore,
@@ -22,7 +23,7 @@ import { createMetrics, parseExposition } from '@aim-gpu/metrics';
 import { createModelLibrary } from '@aim-gpu/sizing';
 import { type AgentOptions, createAgent } from '../../src/index.js';
 import { createFakeEngine } from './fake-engine.js';
-import { createFakeLauncher } from './fake-launcher.js';
+import { createFakeLauncher, type FakeLauncher } from './fake-launcher.js';
 import { finish, until } from './time.js';
 
 export const NODE = nodeName('node0');
@@ -49,17 +50,23 @@ export interface BenchOptions extends Partial<AgentOptions> {
   readonly cards?: number;
   readonly workloads?: readonly Workload[];
   readonly memory?: StateStore;
+  /** The processes of a host that an earlier agent ran on. */
+  readonly processes?: FakeLauncher;
+  /** Puts something in front of the driver. */
+  readonly wrap?: (driver: GpuDriver) => GpuDriver;
 }
 
 export function createBench({
   workloads = THREE,
   memory,
   cards = 1,
+  processes,
+  wrap = (inner) => inner,
   ...overrides
 }: BenchOptions = {}) {
   const clock = createManualClock();
   const store = memory ?? createMemoryStateStore();
-  const launcher = createFakeLauncher();
+  const launcher = processes ?? createFakeLauncher();
   const engine = createFakeEngine();
   const logger = createRecordingLogger();
   const metrics = createMetrics();
@@ -80,7 +87,7 @@ export function createBench({
     node: NODE,
     fleet,
     models: MODELS,
-    driver,
+    driver: wrap(driver),
     launcher,
     engineFor: () => engine,
     store,

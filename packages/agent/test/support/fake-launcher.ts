@@ -1,7 +1,14 @@
 /** A launcher of processes that exist in memory: a test says when they end and with which last words. */
-import type { LaunchCommand, Launcher, ProcessExit, RunningProcess } from '@aim-gpu/core';
+import type {
+  LaunchCommand,
+  Launcher,
+  ProcessExit,
+  ProcessMark,
+  RunningProcess,
+} from '@aim-gpu/core';
 
 interface FakeProcess extends RunningProcess {
+  readonly mark: () => ProcessMark;
   readonly name: string;
   readonly command: LaunchCommand;
   readonly alive: () => boolean;
@@ -19,9 +26,13 @@ export interface FakeLauncher extends Launcher {
   hold(): () => void;
   /** Processes started from now on cannot be killed. */
   immortal(): void;
+  /** What was ended because nobody remembered it. */
+  readonly reclaimed: readonly string[];
 }
 
+/** The launcher of a host whose processes outlive their agent: the next agent gets the same one. */
 export function createFakeLauncher(): FakeLauncher {
+  const reclaimed: string[] = [];
   const launched: FakeProcess[] = [];
   let failure: Error | null = null;
   let gate: Promise<void> = Promise.resolve();
@@ -31,6 +42,13 @@ export function createFakeLauncher(): FakeLauncher {
     let living = true;
     let end: (exit: ProcessExit) => void = () => undefined;
     const killable = mortal;
+    const mark: ProcessMark = {
+      pid: 4000 + launched.length,
+      startTicks: String(launched.length),
+      bootId: 'boot',
+      nonce: `launch-${launched.length}`,
+      argvSha256: 'argv',
+    };
     const exited = new Promise<ProcessExit>((resolve) => {
       end = (exit) => {
         living = false;
@@ -41,6 +59,7 @@ export function createFakeLauncher(): FakeLauncher {
       name,
       command,
       pid: 4000 + launched.length,
+      mark: () => mark,
       exited,
       alive: () => living,
       lastOutput: () => words,
@@ -76,12 +95,32 @@ export function createFakeLauncher(): FakeLauncher {
     immortal: () => {
       mortal = false;
     },
-    launch: async (command, { name }) => {
+    reclaimed,
+    launch: async (command, { name, beforeRun }) => {
       await gate;
       if (failure !== null) throw failure;
       const process = start(name, command);
       launched.push(process);
+      try {
+        await beforeRun?.(process.mark());
+      } catch (error) {
+        process.crash();
+        throw error;
+      }
       return process;
+    },
+    adopt: (mark) => {
+      const found = launched.find((process) => process.mark().nonce === mark.nonce);
+      return Promise.resolve(found?.alive() === true ? found : null);
+    },
+    reclaim: async (keep) => {
+      const kept = new Set(keep.map(({ nonce }) => nonce));
+      const lost = launched.filter((process) => process.alive() && !kept.has(process.mark().nonce));
+      for (const process of lost) {
+        reclaimed.push(process.name);
+        await process.stop({ graceMs: 0 });
+      }
+      return lost.length;
     },
   };
 }
