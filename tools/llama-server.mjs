@@ -28,6 +28,7 @@ const STOP_TIMEOUT_MS = 5000;
  * @param {number} [options.contextTokens] - of all slots together, by default 8192
  * @param {number} [options.port] - by default a free one
  * @param {string} [options.name] - the model's name for clients, by default the file's name
+ * @param {number} [options.nice] - niceness; below 0 it is measured apart from what else the machine does
  * @param {readonly string[]} [options.args] - more arguments of llama-server
  * @returns {Promise<RunningLlamaServer>}
  */
@@ -52,8 +53,20 @@ export async function startLlamaServer(options) {
     ...(options.args ?? []),
   ];
   const child = spawn(
-    'unshare',
-    ['--mount', 'sh', '-c', script, 'sh', options.tree, models, ...args],
+    'nice',
+    [
+      '-n',
+      String(options.nice ?? 0),
+      'unshare',
+      '--mount',
+      'sh',
+      '-c',
+      script,
+      'sh',
+      options.tree,
+      models,
+      ...args,
+    ],
     {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C.UTF-8' },

@@ -19,6 +19,7 @@ export {
   type MeasureEndpointOptions,
   measureEndpoint,
   readServedModels,
+  SWEEP_LENGTHS_FROM,
   type SweepSetting,
 } from './load/measure-endpoint.js';
 export { createSglangEngine, type SglangEngineOptions } from './sglang/sglang-engine.js';

@@ -6,10 +6,12 @@ import { AimError } from '@aim-gpu/core';
 import { Command, CommanderError } from 'commander';
 import { addAgentCommands } from './agent-commands.js';
 import { capture } from './commands/capture.js';
+import { conformance } from './commands/conformance.js';
 import { doctor } from './commands/doctor.js';
 import { down } from './commands/down.js';
 import { fit } from './commands/fit.js';
 import { gpus } from './commands/gpus.js';
+import { type MeasureCommandOptions, measure } from './commands/measure.js';
 import { listPartitions, watchPartitions } from './commands/partitions.js';
 import { plan } from './commands/plan.js';
 import { predictCommand } from './commands/predict.js';
@@ -25,10 +27,11 @@ import {
   toTimeout,
   withDeviceOptions,
   withFleetOptions,
+  withReload,
   withRoot,
   withServeOptions,
 } from './shared-flags.js';
-import { toNumber, toWhole, withSizingFlags } from './sizing-flags.js';
+import { toNumber, toWhole, toWholes, withSizingFlags } from './sizing-flags.js';
 
 /** Runs a command line and returns its exit code. Never throws: failures are printed and mapped. */
 export async function runCommandLine(argv: readonly string[], io: CommandIo): Promise<number> {
@@ -77,9 +80,11 @@ const COMMANDS: readonly string[] = [
   'partitions',
   'doctor',
   'capture',
+  'conformance',
   'size',
   'fit',
   'predict',
+  'measure',
   'profile',
 ];
 
@@ -182,6 +187,20 @@ function createProgram(io: CommandIo, finish: Finish): Command {
     .option('--out <file>', 'where it goes (default: aim-gpu-capture.json)')
     .action((options) => run((context) => capture(context, options))(options));
 
+  withReload(
+    withDeviceOptions(
+      add(
+        'conformance',
+        'hold the driver against the cards of this host, and write a report fit for an issue',
+        'aim-gpu conformance --driver rocm --out report.md',
+      ),
+    ),
+  )
+    .option('--destructive', 'also run the cases that change layouts; they are restored afterwards')
+    .option('--busy-scope <scope>', 'what blocks a switch on this kernel: card or node', 'card')
+    .option('--out <file>', 'also write the report to a file')
+    .action((options) => run((context) => conformance(context, options))(options));
+
   withSizingFlags(
     add(
       'size',
@@ -231,8 +250,37 @@ function createProgram(io: CommandIo, finish: Finish): Command {
     )
     .option('--with <model:load...>', 'models on the same partition and their requests a second')
     .option('--plot <file>', 'write an SVG of TPOT against concurrency')
+    .option(
+      '--speed-calibration <file>',
+      "a file that measure wrote, or none; by default this host's own for the product and engine",
+    )
     .action((model: string, options) =>
       run((context) => predictCommand(context, model, options))(options),
+    );
+
+  withSizingFlags(
+    add(
+      'measure',
+      'measure an endpoint and let predictions on this host follow it',
+      'aim-gpu measure http://127.0.0.1:8000 --config Qwen/Qwen3-8B --gpu MI300X --layout QPX/NPS1',
+    ),
+  )
+    .argument('<url>', 'address of an OpenAI-compatible server')
+    .option('--model <name>', 'model as the endpoint names it; by default its only one')
+    .option('--config <model>', 'config.json, model directory, GGUF file or catalogue id of it')
+    .option('--prompts <tokens,…>', 'prompt lengths of the sweep', toWholes, [128, 512, 1024])
+    .option('--output-len <tokens>', 'tokens of an answer', toWhole, 64)
+    .option('--concurrency <n,…>', 'clients at once', toWholes, [1, 4, 16])
+    .option('--requests <n>', 'requests of each client at a setting', toWhole, 4)
+    .option('--rounds <n>', 'times the sweep is made; medians count', toWhole, 1)
+    .option('--no-checks', 'do not measure settings beside the sweep to hold the fit against')
+    .option('--request-timeout <time>', 'longest wait for one answer', toTimeout, 120_000)
+    .option('--budget <time>', 'longest time of the whole sweep', toTimeout, 1_200_000)
+    .option('--kv-tokens <n>', "tokens of the engine's KV cache, where sizing cannot tell", toWhole)
+    .option('--key-env <name>', "environment variable with the endpoint's key")
+    .option('--out <file>', 'where the calibration goes; by default the state directory')
+    .action((url: string, options: MeasureCommandOptions & CommonOptions) =>
+      run((context) => measure(context, url, options))(options),
     );
 
   const profile = program

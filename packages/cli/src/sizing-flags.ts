@@ -236,6 +236,11 @@ export function toWhole(text: string): number {
   throw new InvalidArgumentError('a whole number of at least 1');
 }
 
+/** Reads whole numbers of at least 1 with commas between them for commander. */
+export function toWholes(text: string): number[] {
+  return text.split(',').map((part) => toWhole(part.trim()));
+}
+
 /** Reads a number of at least 0 for commander. */
 export function toNumber(text: string): number {
   const value = Number(text);

@@ -94,6 +94,7 @@ describe('usage', () => {
     'size',
     'fit',
     'predict',
+    'measure',
     'profile',
     'profile generate',
     'profile validate',

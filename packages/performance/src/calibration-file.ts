@@ -98,6 +98,7 @@ export function parseCalibrationFile(input: unknown, source: string): Calibratio
         promptTokens: number(value['promptTokens'], `${at}.promptTokens`),
         outputTokens: number(value['outputTokens'], `${at}.outputTokens`),
         concurrency: number(value['concurrency'], `${at}.concurrency`),
+        lengthsFrom: number(value['lengthsFrom'] ?? 1, `${at}.lengthsFrom`),
         requestsPerClient: number(value['requestsPerClient'] ?? 10, `${at}.requestsPerClient`),
         ttftMs: number(value['ttftMs'], `${at}.ttftMs`),
         tpotMs: number(value['tpotMs'], `${at}.tpotMs`),

@@ -20,8 +20,11 @@ import { invalidInput, requireNumber } from './validation.js';
 
 /** What was measured at one setting of a sweep. */
 export interface Measurement {
+  /** Nominal tokens, as in a load. */
   readonly promptTokens: number;
   readonly outputTokens: number;
+  /** Share of the nominal lengths that the shortest requests had, by default 1: all alike. */
+  readonly lengthsFrom?: number;
   readonly concurrency: number;
   /** Requests each client sent, by default 10. */
   readonly requestsPerClient?: number;
@@ -153,6 +156,7 @@ export function fitCalibration(options: CalibrationOptions): Calibration {
         promptTokens: measurement.promptTokens,
         outputTokens: measurement.outputTokens,
         arrivals: { kind: 'closed', concurrency: measurement.concurrency },
+        lengths: { kind: 'uniform', from: measurement.lengthsFrom ?? 1 },
       };
       validateTraffic(traffic);
       const means = closedLoopMeans(

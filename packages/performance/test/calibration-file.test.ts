@@ -16,6 +16,7 @@ const measurements = [1, 8].map((concurrency) => ({
   promptTokens: 512,
   outputTokens: 64,
   concurrency,
+  lengthsFrom: 0.5,
   requestsPerClient: 4,
   ttftMs: 80 * concurrency,
   tpotMs: 8 + concurrency,

@@ -9,7 +9,9 @@ import {
   type EndpointAddress,
   type IdSource,
   isAbort,
+  type Rng,
   systemIds,
+  systemRng,
   withDeadline,
 } from '@aim-gpu/core';
 import { Agent, request } from 'undici';
@@ -27,6 +29,10 @@ export interface DriveLoadOptions extends CallOptions {
   /** Tokens of each prompt by the simulated engine's rule (4 characters a token); real tokenizers count differently. */
   readonly promptTokens: number;
   readonly outputTokens: number;
+  /** Lengths are drawn between this share of the ones above and all of them; by default they are all alike. */
+  readonly lengthsFrom?: number;
+  /** What they are drawn with, by default the host's generator. */
+  readonly rng?: Rng;
   /** Stops after so many requests. */
   readonly requests?: number;
   /** Sends no new request after so long; what is under way is finished and counted. */
@@ -158,10 +164,15 @@ async function sendOne(options: DriveLoadOptions, agent: Agent): Promise<Request
 
 function toBody(options: DriveLoadOptions): string {
   const salt = (options.ids ?? systemIds).next();
+  const from = options.lengthsFrom ?? 1;
+  const draw = (length: number): number =>
+    from === 1
+      ? length
+      : Math.max(1, Math.round(length * (from + (1 - from) * (options.rng ?? systemRng).next())));
   return JSON.stringify({
     model: options.model,
-    messages: [{ role: 'user', content: chatTextOf(options.promptTokens, salt) }],
-    max_tokens: options.outputTokens,
+    messages: [{ role: 'user', content: chatTextOf(draw(options.promptTokens), salt) }],
+    max_tokens: draw(options.outputTokens),
     // vLLM, SGLang, llama.cpp and the simulated engine know it; a server that does not ends where it likes.
     ignore_eos: true,
     stream: true,

@@ -3,13 +3,20 @@
  * setting measured like a client would feel it. Owns the order, the limits of time and what a broken endpoint means;
  * fitting anything to the results is the speed model's work.
  */
-import { AimError, type CallOptions, type Clock, type IdSource, withDeadline } from '@aim-gpu/core';
+import {
+  AimError,
+  type CallOptions,
+  type Clock,
+  createRng,
+  type IdSource,
+  withDeadline,
+} from '@aim-gpu/core';
 import { Agent, request } from 'undici';
 import { driveLoad, type RequestTiming, type LoadResult as Run, toUrl } from './drive-load.js';
 import { failureOf, noUsage, outOfTime, shortAnswers } from './endpoint-failures.js';
 import { type LoadSummary, summarizeLoad } from './load-summary.js';
 
-/** One setting of a sweep. */
+/** One setting of a sweep. Lengths are the longest; each request's are drawn between half of them and all. */
 export interface SweepSetting {
   /** Tokens asked for; a real tokenizer may count differently, and what the server counted is reported. */
   readonly promptTokens: number;
@@ -61,6 +68,11 @@ const DEFAULTS = {
   budgetMs: 1_200_000,
 };
 const WARM_UP_TOKENS = 16;
+/**
+ * Lengths are drawn between half of a setting's and all of them. Clients with equal lengths stay in step with each
+ * other on some engines and not on others, which no model of speed can know.
+ */
+export const SWEEP_LENGTHS_FROM = 0.5;
 /** Share of a setting's requests that may fail without spoiling it. */
 const TOLERATED_FAILURES = 0.1;
 const LIST_LIMIT_MS = 10_000;
@@ -142,6 +154,7 @@ export async function measureEndpoint(
   requireCount('requestsPerClient', limits.requestsPerClient);
   requireCount('rounds', limits.rounds);
   const endMs = clock.monoMs() + limits.budgetMs;
+  const rng = createRng(1);
   const drive = async (setting: SweepSetting, requests: number): Promise<Run> => {
     const leftMs = endMs - clock.monoMs();
     if (leftMs <= 0) throw outOfTime(options.url, limits.budgetMs);
@@ -154,6 +167,8 @@ export async function measureEndpoint(
         requestTimeoutMs: limits.requestTimeoutMs,
         stopAfterFailures: 1 + Math.floor(TOLERATED_FAILURES * requests),
         freshConnections: true,
+        lengthsFrom: SWEEP_LENGTHS_FROM,
+        rng,
         clock,
         ...(options.ids === undefined ? {} : { ids: options.ids }),
         ...(options.headers === undefined ? {} : { headers: options.headers }),

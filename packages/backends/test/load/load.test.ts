@@ -87,7 +87,7 @@ describe('a closed loop', () => {
     expect(new Set(prompts).size).toBe(6);
     for (const timing of timings) {
       expect(timing).toMatchObject({ error: null, promptTokens: 100, outputTokens: 3 });
-      expect(timing.tpotMs).toBeGreaterThan(10);
+      expect(timing.tpotMs).toBeGreaterThan(0);
       expect(timing.ttftMs).toBeLessThan(timing.e2eMs);
     }
     expect(summary).toMatchObject({ completed: 6, failed: 0 });

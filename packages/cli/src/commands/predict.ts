@@ -4,7 +4,9 @@
 import { writeFile } from 'node:fs/promises';
 import { AimError, formatLayout, formatMs } from '@aim-gpu/core';
 import {
+  type CalibrationFile,
   type CardMember,
+  type EngineFamily,
   type Estimate,
   type Prediction,
   predictTogether,
@@ -30,6 +32,7 @@ import {
   toSizeOptions,
   usage,
 } from '../sizing-flags.js';
+import { readCalibration } from '../speed-calibrations.js';
 
 /** Options of `predict`. */
 export interface PredictCommandOptions extends SizingFlags {
@@ -42,6 +45,8 @@ export interface PredictCommandOptions extends SizingFlags {
   readonly with?: readonly string[];
   /** Writes a plot of TPOT against concurrency. */
   readonly plot?: string;
+  /** A file that `measure` wrote, or `none`; by default this host's own. */
+  readonly speedCalibration?: string;
 }
 
 /** Runs `predict`. Throws `ERR_DOES_NOT_FIT` (refused) when the load or the model is more than the place can serve. */
@@ -51,8 +56,18 @@ export async function predictCommand(
   options: PredictCommandOptions,
 ): Promise<number> {
   const gpu = chooseGpu(options);
-  if (gpu === null)
-    throw usage('predict needs --gpu', 'for example --gpu MI300X --layout CPX/NPS4');
+  const calibration = await readCalibration(
+    context,
+    options.speedCalibration,
+    gpu?.product.name ?? null,
+    toFamily(options),
+  );
+  if (gpu === null && calibration === null) {
+    throw usage(
+      'predict needs --gpu, or a machine that was measured',
+      'for example --gpu MI300X --layout CPX/NPS4; or see `aim-gpu measure --help`',
+    );
+  }
   const library = createModelLibrary();
   const sizeOptions = await toSizeOptions(context, options, library);
   const traffic = toTraffic(options);
@@ -60,6 +75,7 @@ export async function predictCommand(
     context,
     library,
     gpu,
+    calibration,
     sizeOptions,
     source: model,
     id: 'self',
@@ -74,8 +90,9 @@ export async function predictCommand(
         context,
         library,
         gpu,
+        calibration,
         // A neighbour runs as its own configuration says; only the place is the same.
-        sizeOptions: { totalMemoryBytes: gpu.partitionBytes, platform: 'rocm' },
+        sizeOptions: gpu === null ? {} : { totalMemoryBytes: gpu.partitionBytes, platform: 'rocm' },
         source,
         id: `with-${index}`,
         traffic: { ...traffic, arrivals },
@@ -98,14 +115,15 @@ export async function predictCommand(
     await writeFile(context.resolve(options.plot), toSvg([toLoadCurve(model, mine)]));
   }
   if (context.json) context.print(toDocument(together));
-  else context.say(toText(model, gpu, together));
+  else context.say(toText(model, toPlaceName(gpu, mine), together));
   return 0;
 }
 
 interface MemberParts {
   readonly context: CommandContext;
   readonly library: ModelLibrary;
-  readonly gpu: ChosenGpu;
+  readonly gpu: ChosenGpu | null;
+  readonly calibration: CalibrationFile | null;
   readonly sizeOptions: SizeOptions;
   readonly source: string;
   readonly id: string;
@@ -114,15 +132,27 @@ interface MemberParts {
 }
 
 async function toMember(parts: MemberParts): Promise<CardMember> {
-  const { context, library, gpu, sizeOptions, source, id, traffic, options } = parts;
+  const { context, library, gpu, calibration, sizeOptions, source, id, traffic, options } = parts;
   const config = await library.load(toModelSource(context, source));
-  const sizing = sizeModel(config, sizeOptions);
   const tensor = sizeOptions.parallel?.tensor ?? 1;
-  const [engineName = 'vllm', version] = (options.engine ?? 'vllm').split('@');
-  const engine = toEngineFamily(engineName, version);
-  if (engine === null)
-    throw usage(`--engine ${engineName} has no speed model`, 'use vllm, sglang or atom');
-  const tokens = sizing.kv.tokens;
+  const common = {
+    id,
+    partitions: Array.from({ length: tensor }, (_, index) => index),
+    step: stepDemand(config, sizeOptions),
+    tensorParallel: tensor,
+    engine: toFamily(options),
+    traffic,
+    ...(options.maxNumBatchedTokens === undefined
+      ? {}
+      : { maxNumBatchedTokens: options.maxNumBatchedTokens }),
+    ...(calibration === null ? {} : { calibration }),
+  };
+  if (gpu === null) {
+    const { measured, limits } = calibration as CalibrationFile;
+    const maxNumSeqs = options.maxNumSeqs ?? limits.maxNumSeqs;
+    return { ...limits, ...common, speed: measured.speed, maxNumSeqs };
+  }
+  const { tokens } = sizeModel(config, sizeOptions).kv;
   if (tokens === null || tokens < 1) {
     throw new AimError({
       code: 'ERR_DOES_NOT_FIT',
@@ -132,19 +162,24 @@ async function toMember(parts: MemberParts): Promise<CardMember> {
     });
   }
   return {
-    id,
-    partitions: Array.from({ length: tensor }, (_, index) => index),
-    step: stepDemand(config, sizeOptions),
+    ...common,
     speed: toPartitionSpeed({ product: gpu.product, xcds: gpu.xcds, layout: gpu.layout }),
-    tensorParallel: tensor,
-    engine,
-    traffic,
     kvCapacityTokens: tokens,
     maxNumSeqs: options.maxNumSeqs ?? 1024,
-    ...(options.maxNumBatchedTokens === undefined
-      ? {}
-      : { maxNumBatchedTokens: options.maxNumBatchedTokens }),
   };
+}
+
+function toFamily(options: PredictCommandOptions): EngineFamily {
+  const [name = 'vllm', version] = (options.engine ?? 'vllm').split('@');
+  const family = toEngineFamily(name, version);
+  if (family !== null) return family;
+  throw usage(`--engine ${name} has no speed model`, 'use vllm, sglang or atom');
+}
+
+function toPlaceName(gpu: ChosenGpu | null, member: CardMember): string {
+  return gpu === null
+    ? `the measured machine ${member.speed.product}`
+    : `a partition of ${gpu.product.name} in ${formatLayout(gpu.layout)}`;
 }
 
 function toTraffic(options: PredictCommandOptions): Traffic {
@@ -189,11 +224,11 @@ function toDocument(prediction: Prediction): Record<string, unknown> {
   return { ttftMs, tpotMs, outputTokensPerSecond, grade, assumptions };
 }
 
-function toText(model: string, gpu: ChosenGpu, prediction: Prediction): string {
+function toText(model: string, place: string, prediction: Prediction): string {
   const band = ({ mean, low, high }: Estimate, format: (value: number) => string): string =>
     `${format(mean)}  (90 % band ${format(low)} to ${format(high)})`;
   return [
-    `${model} on a partition of ${gpu.product.name} in ${formatLayout(gpu.layout)}, ${prediction.grade}`,
+    `${model} on ${place}, ${prediction.grade}`,
     `TTFT      ${band(prediction.ttftMs, formatMs)}`,
     `TPOT      ${band(prediction.tpotMs, formatMs)}`,
     `tokens/s  ${band(prediction.outputTokensPerSecond, (value) => value.toFixed(0))}`,

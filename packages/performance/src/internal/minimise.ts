@@ -8,8 +8,8 @@ interface Corner {
   readonly value: number;
 }
 
-const ITERATIONS = 400;
-const RESTARTS = 4;
+const ITERATIONS_PER_AXIS = 200;
+const RESTARTS = 8;
 
 function descend(
   cost: (at: readonly number[]) => number,
@@ -24,7 +24,7 @@ function descend(
     corner(start),
     ...start.map((_, axis) => corner(start.map((x, i) => (i === axis ? x + size : x)))),
   ];
-  for (let iteration = 0; iteration < ITERATIONS; iteration += 1) {
+  for (let iteration = 0; iteration < ITERATIONS_PER_AXIS * start.length; iteration += 1) {
     corners.sort((a, b) => a.value - b.value);
     const best = corners[0] as Corner;
     const worst = corners.at(-1) as Corner;
