@@ -1,54 +1,147 @@
 /**
- * The operator's face: health, readiness, metrics, and a look at queues and endpoints, answering by DESIGN's table of
- * kinds. Not for clients of models.
+ * The operator's face: health, readiness, metrics, queues, live requests, accounts, drain; answering by DESIGN's table
+ * of kinds. Not for clients of models. One table of routes is what is served and what `/openapi.json` says.
  */
-import { AimError, type EndpointDirectory, httpStatusOf, toErrorDocument } from '@aim-gpu/core';
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { AimError, type ErrorKind, httpStatusOf, toErrorDocument } from '@aim-gpu/core';
 import type { Qos } from '@aim-gpu/qos';
-import { Hono } from 'hono';
+import { type Context, Hono } from 'hono';
+import { type AdminRoute, toOpenApi } from './admin-openapi.js';
+import type { LiveExchanges } from './live-exchanges.js';
+import type { ServedModels } from './served-models.js';
 
 /** What the admin face shows. */
 export interface AdminSources {
-  readonly directory: EndpointDirectory;
+  readonly served: ServedModels;
+  readonly live: LiveExchanges;
   readonly qos: Qos;
+  /** Null asks nobody for one. */
+  readonly token: string | null;
   readonly exposition: () => Promise<string>;
   readonly isDraining: () => boolean;
+  readonly drain: () => void;
 }
 
 /** Makes the routes. */
 export function createAdminApp(sources: AdminSources): Hono {
-  const { directory, qos, exposition, isDraining } = sources;
+  const { token } = sources;
+  const routes = toRoutes(sources);
   const app = new Hono();
-  app.get('/healthz', (context) => context.text('ok\n'));
-  app.get('/readyz', (context) => {
-    const waiting = directory
-      .models()
-      .filter(
-        ({ workload }) => !directory.endpoints(workload).some(({ state }) => state === 'ready'),
-      );
-    if (isDraining()) return context.text('draining\n', 503);
-    if (waiting.length === 0) return context.text('ok\n');
-    return context.text(`not ready: ${waiting.map(({ workload }) => workload).join(', ')}\n`, 503);
+  app.use(async (context, next) => {
+    // A page in somebody's browser must not speak for them, on loopback neither.
+    if (context.req.method !== 'GET' && context.req.header('origin') !== undefined)
+      return refuse('ERR_ORIGIN_REFUSED', 'denied', 'this is not for pages in browsers');
+    const isOpen = OPEN.has(context.req.path);
+    if (token !== null && !isOpen && !isBearer(context, token))
+      return refuse('ERR_TOKEN_REFUSED', 'denied', 'send the admin token as a bearer token');
+    return await next();
   });
-  app.get('/metrics', async (context) => {
-    const text = await exposition();
-    return context.body(text, 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
-  });
-  app.get('/v1/queues', (context) =>
-    context.json({ inFlight: qos.inFlight, waiting: qos.waiting, models: qos.report() }),
+  for (const { method, path, handle } of routes) app.on(method, path, handle);
+  const openApi = toOpenApi(routes);
+  app.get('/openapi.json', (context) => context.json(openApi));
+  app.notFound((context) =>
+    refuse(
+      'ERR_ROUTE_UNKNOWN',
+      'missing',
+      `there is no ${context.req.method} ${context.req.path}`,
+      'routes are in /openapi.json',
+    ),
   );
-  app.get('/v1/endpoints', (context) =>
-    context.json({
-      endpoints: directory.models().flatMap(({ workload }) => directory.endpoints(workload)),
-    }),
-  );
-  app.notFound((context) => {
-    const error = new AimError({
-      code: 'ERR_ROUTE_UNKNOWN',
-      kind: 'missing',
-      message: `there is no ${context.req.method} ${context.req.path}`,
-      hint: 'routes are /healthz /readyz /metrics /v1/queues /v1/endpoints',
-    });
-    return Response.json({ error: toErrorDocument(error) }, { status: httpStatusOf(error.kind) });
-  });
   return app;
+}
+
+/** Asked by machines that have no token. */
+const OPEN: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
+
+function toRoutes({
+  served,
+  live,
+  qos,
+  exposition,
+  isDraining,
+  drain,
+}: AdminSources): readonly AdminRoute[] {
+  return [
+    {
+      method: 'GET',
+      path: '/healthz',
+      summary: 'Whether the process answers.',
+      handle: (context) => context.text('ok\n'),
+    },
+    {
+      method: 'GET',
+      path: '/readyz',
+      summary: '503 while no endpoint at all could serve, or draining; else ok and who is missing.',
+      handle: (context) => {
+        if (isDraining()) return context.text('draining\n', 503);
+        const missing = served.all().filter(({ ready }) => ready === 0);
+        const names = missing.map(({ model }) => model.workload).join(', ');
+        // One model that is away must not take the others' traffic away.
+        if (missing.length === served.all().length)
+          return context.text(`not ready: ${names === '' ? 'no models' : names}\n`, 503);
+        return context.text(missing.length === 0 ? 'ok\n' : `ok, without: ${names}\n`);
+      },
+    },
+    {
+      method: 'GET',
+      path: '/metrics',
+      summary: "Everything counted, in Prometheus' text format.",
+      handle: async (context) =>
+        context.body(await exposition(), 200, {
+          'content-type': 'text/plain; version=0.0.4; charset=utf-8',
+        }),
+    },
+    {
+      method: 'GET',
+      path: '/v1/queues',
+      summary: 'Queues by model and band, with predicted waits and SLOs.',
+      handle: (context) =>
+        context.json({ inFlight: qos.inFlight, waiting: qos.waiting, models: qos.report() }),
+    },
+    {
+      method: 'GET',
+      path: '/v1/endpoints',
+      summary: 'Every endpoint of every model.',
+      handle: (context) =>
+        context.json({
+          endpoints: served.all().flatMap(({ endpoints }) => [...endpoints.values()]),
+        }),
+    },
+    {
+      method: 'GET',
+      path: '/v1/requests',
+      summary: 'Requests under way; nothing of what is said in them.',
+      handle: (context) => context.json({ requests: live.views() }),
+    },
+    {
+      method: 'GET',
+      path: '/v1/limits',
+      summary: "Tenants' accounts that are not at rest.",
+      handle: (context) => context.json({ accounts: qos.snapshot().accounts }),
+    },
+    {
+      method: 'POST',
+      path: '/v1/drain',
+      summary: 'Refuses newcomers and lets what runs end. There is no way back.',
+      handle: (context) => {
+        drain();
+        return context.json({ draining: true, open: live.size }, 202);
+      },
+    },
+  ];
+}
+
+function isBearer(context: Context, token: string): boolean {
+  const [, given = ''] = /^Bearer +(\S+)$/i.exec(context.req.header('authorization') ?? '') ?? [];
+  return timingSafeEqual(digest(given), digest(token));
+}
+
+function digest(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}
+
+function refuse(code: string, kind: ErrorKind, message: string, hint?: string): Response {
+  const error = new AimError({ code, kind, message, ...(hint === undefined ? {} : { hint }) });
+  const status = code === 'ERR_TOKEN_REFUSED' ? 401 : httpStatusOf(kind);
+  return Response.json({ error: toErrorDocument(error) }, { status });
 }

@@ -1,130 +1,144 @@
 /**
- * Taps: what the gateway learns of an answer while its bytes pass by. A stream's tap finds the first content and the
- * usage, and takes out the usage event that only the gateway asked for; a JSON answer's tap reads usage at the end.
+ * The tap of an event stream: what the gateway learns of an answer while its bytes pass by. Finds the first content and
+ * the usage, and takes out the usage that only the gateway asked for. Most chunks pass without being read.
  */
 
 import { withoutField } from './json-field.js';
+import { parseObject, type ReportedUsage, toUsage } from './reported-usage.js';
 
-/** Token counts as an engine reports them. */
-interface ReportedUsage {
-  readonly promptTokens: number;
-  readonly cachedTokens: number;
-  readonly outputTokens: number;
-}
-
-/** Watches an answer. */
-export interface AnswerTap {
+/** Watches an event stream. */
+export interface StreamTap {
   /** Bytes that may go on to the client now. */
   push(chunk: Buffer): Buffer;
   /** Whatever was held back. */
   end(): Buffer;
   /** True from the first token of content on. */
   readonly hasContent: boolean;
+  /** Events with data since the first content, an estimate of the tokens when the engine reports none. */
+  readonly events: number;
   readonly usage: ReportedUsage | null;
 }
 
 // An event that is longer is forwarded unread: no engine sends such, and memory must stay bounded.
 const MAX_EVENT_BYTES = 1024 * 1024;
-const MAX_JSON_BYTES = 4 * 1024 * 1024;
 // Of events without content; an engine that sends more of them before its first token gets them passed on.
 const MAX_HELD_BYTES = 64 * 1024;
 const EMPTY = Buffer.alloc(0);
-const USAGE = '"usage"';
+const USAGE = Buffer.from('"usage"');
+const DATA = Buffer.from('data:');
+const DONE = Buffer.from('data: [DONE]');
+const LF = 0x0a;
+/** How engines write the field in every chunk but the last; at the very end it is the object's own. */
+const NO_USAGE = Buffer.from(',"usage":null}\n\n');
+const CLOSED = Buffer.from('}\n\n');
 
 /** A tap for an event stream. Nothing is let through before the first content, so that a retry stays possible. */
-export function createStreamTap(options: { readonly stripUsage: boolean }): AnswerTap {
-  let pending: Buffer = EMPTY;
-  let held: Buffer[] = [];
-  let heldBytes = 0;
-  let hasContent = false;
-  let usage: ReportedUsage | null = null;
-
-  /** The event as it goes on, or null when it is ours alone. */
-  const read = (event: Buffer): Buffer | null => {
-    if (hasContent && !event.includes(USAGE)) return event;
-    const data = dataOf(event);
-    if (!hasContent && !isPreamble(data)) hasContent = true;
-    const document = parse(data);
-    if (document === null || !('usage' in document)) return event;
-    const found = toUsage(document['usage']);
-    usage = found ?? usage;
-    if (!options.stripUsage) return event;
-    const { choices } = document;
-    const isAlone = found !== null && Array.isArray(choices) && choices.length === 0;
-    return isAlone ? null : withoutUsage(event);
-  };
-  const release = (events: readonly Buffer[]): Buffer => {
-    if (!hasContent) {
-      held.push(...events);
-      for (const event of events) heldBytes += event.length;
-      if (heldBytes <= MAX_HELD_BYTES) return EMPTY;
-      const early = Buffer.concat(held);
-      held = [];
-      heldBytes = 0;
-      return early;
-    }
-    const only = held.length === 0 && events.length === 1 ? events[0] : undefined;
-    const all = only ?? Buffer.concat([...held, ...events]);
-    held = [];
-    return all;
-  };
-
-  return {
-    push: (chunk) => {
-      pending = pending.length === 0 ? chunk : Buffer.concat([pending, chunk]);
-      const events: Buffer[] = [];
-      for (let end = endOfEvent(pending); end > 0; end = endOfEvent(pending)) {
-        const event = read(pending.subarray(0, end));
-        pending = pending.subarray(end);
-        if (event !== null) events.push(event);
-      }
-      if (pending.length > MAX_EVENT_BYTES) {
-        hasContent = true;
-        events.push(pending);
-        pending = EMPTY;
-      }
-      return release(events);
-    },
-    end: () => {
-      const rest = Buffer.concat([...held, pending]);
-      held = [];
-      pending = EMPTY;
-      return rest;
-    },
-    get hasContent() {
-      return hasContent;
-    },
-    get usage() {
-      return usage;
-    },
-  };
+export function createStreamTap(options: { readonly stripUsage: boolean }): StreamTap {
+  return new EventTap(options.stripUsage);
 }
 
-/** A tap for an answer in one piece. */
-export function createWholeTap(): AnswerTap {
-  let chunks: Buffer[] | null = [];
-  let size = 0;
-  let usage: ReportedUsage | null = null;
-  let seen = false;
-  return {
-    push: (chunk) => {
-      seen = true;
-      size += chunk.length;
-      if (size > MAX_JSON_BYTES) chunks = null;
-      chunks?.push(chunk);
+class EventTap implements StreamTap {
+  hasContent: boolean = false;
+  events: number = 0;
+  usage: ReportedUsage | null = null;
+  readonly #stripUsage: boolean;
+  #pending: Buffer = EMPTY;
+  #held: Buffer[] = [];
+  #heldBytes: number = 0;
+
+  constructor(stripUsage: boolean) {
+    this.#stripUsage = stripUsage;
+  }
+
+  push(chunk: Buffer): Buffer {
+    const { length } = chunk;
+    if (
+      this.hasContent &&
+      this.#pending.length === 0 &&
+      chunk[length - 1] === LF &&
+      chunk[length - 2] === LF &&
+      !chunk.includes(USAGE)
+    ) {
+      this.#count(chunk);
       return chunk;
-    },
-    end: () => {
-      if (chunks !== null) usage = usageOfJson(Buffer.concat(chunks).toString('utf8'));
-      return EMPTY;
-    },
-    get hasContent() {
-      return seen;
-    },
-    get usage() {
-      return usage;
-    },
-  };
+    }
+    return this.#cut(chunk);
+  }
+
+  end(): Buffer {
+    const rest = Buffer.concat([...this.#held, this.#pending]);
+    this.#held = [];
+    this.#pending = EMPTY;
+    return rest;
+  }
+
+  #count(bytes: Buffer): void {
+    for (let at = bytes.indexOf(DATA); at >= 0; at = bytes.indexOf(DATA, at + DATA.length))
+      this.events += 1;
+    if (bytes.includes(DONE)) this.events -= 1;
+  }
+
+  #cut(chunk: Buffer): Buffer {
+    let pending = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
+    const events: Buffer[] = [];
+    for (let end = endOfEvent(pending); end > 0; end = endOfEvent(pending)) {
+      const event = this.#read(pending.subarray(0, end));
+      pending = pending.subarray(end);
+      if (event !== null) events.push(event);
+    }
+    if (pending.length > MAX_EVENT_BYTES) {
+      this.hasContent = true;
+      events.push(pending);
+      pending = EMPTY;
+    }
+    this.#pending = pending;
+    return this.#release(events);
+  }
+
+  /** The event as it goes on, or null when it is the gateway's alone. */
+  #read(event: Buffer): Buffer | null {
+    if (this.hasContent && !event.includes(USAGE)) {
+      this.#count(event);
+      return event;
+    }
+    if (this.hasContent && this.#stripUsage && endsWith(event, NO_USAGE)) {
+      this.#count(event);
+      return Buffer.concat([event.subarray(0, event.length - NO_USAGE.length), CLOSED]);
+    }
+    const data = dataOf(event);
+    if (!this.hasContent && !isPreamble(data)) this.hasContent = true;
+    const document = parseObject(data);
+    const found = document === null ? null : toUsage(document['usage']);
+    const choices = document?.['choices'];
+    const isAlone = found !== null && Array.isArray(choices) && choices.length === 0;
+    if (this.hasContent && !isAlone) this.#count(event);
+    if (document === null || !('usage' in document)) return event;
+    this.usage = found ?? this.usage;
+    if (!this.#stripUsage) return event;
+    return isAlone ? null : withoutUsage(event);
+  }
+
+  #release(events: readonly Buffer[]): Buffer {
+    if (!this.hasContent) {
+      this.#held.push(...events);
+      for (const event of events) this.#heldBytes += event.length;
+      if (this.#heldBytes <= MAX_HELD_BYTES) return EMPTY;
+      this.#heldBytes = 0;
+    }
+    if (this.#held.length === 0) {
+      const [only] = events;
+      if (only === undefined) return EMPTY;
+      return events.length === 1 ? only : Buffer.concat(events);
+    }
+    const all = Buffer.concat([...this.#held, ...events]);
+    this.#held = [];
+    return all;
+  }
+}
+
+function endsWith(bytes: Buffer, tail: Buffer): boolean {
+  const from = bytes.length - tail.length;
+  return from >= 0 && bytes.compare(tail, 0, tail.length, from) === 0;
 }
 
 /** Index behind the first whole event: its blank line may end in LF or CRLF. */
@@ -151,7 +165,7 @@ function dataOf(event: Buffer): string {
  */
 function isPreamble(data: string): boolean {
   if (data === '') return true;
-  const choices = parse(data)?.['choices'];
+  const choices = parseObject(data)?.['choices'];
   return Array.isArray(choices) && choices.every(isSilent);
 }
 
@@ -176,33 +190,4 @@ function withoutUsage(event: Buffer): Buffer {
   const rest = withoutField(json, 'usage');
   if (rest === json) return event;
   return Buffer.concat([event.subarray(0, start), rest, event.subarray(start + json.length)]);
-}
-
-function usageOfJson(text: string): ReportedUsage | null {
-  return toUsage(parse(text)?.['usage']);
-}
-
-function parse(text: string): Record<string, unknown> | null {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : null;
-  } catch {
-    return null;
-  }
-}
-
-function toUsage(value: unknown): ReportedUsage | null {
-  if (typeof value !== 'object' || value === null) return null;
-  const usage = value as Record<string, unknown>;
-  const details = usage['prompt_tokens_details'] as Record<string, unknown> | null | undefined;
-  return {
-    promptTokens: toCount(usage['prompt_tokens']),
-    cachedTokens: toCount(details?.['cached_tokens']),
-    outputTokens: toCount(usage['completion_tokens']),
-  };
-}
-
-/** Engines' figures are taken as they are, but for those that cannot be. */
-function toCount(value: unknown): number {
-  return typeof value === 'number' && Number.isFinite(value) && value > 0 ? Math.floor(value) : 0;
 }

@@ -3,8 +3,12 @@
  *
  * @packageDocumentation
  */
+export type { AccessLog, AccessRecord } from './access-log.js';
+export type { BandTimeoutChanges, BandTimeouts } from './band-timeouts.js';
+export type { SampleEngine } from './engine-scrape.js';
 export { createGateway, type Gateway, type GatewayOptions } from './gateway.js';
 export type { KeyRing } from './key-ring.js';
 export type { RequestLimits } from './request-handler.js';
 export type { KeyOptions } from './tenant-keys.js';
 export { type ResolvedTenants, resolveTenants } from './tenants.js';
+export type { TlsFiles } from './tls-files.js';

@@ -159,6 +159,40 @@ export function upstreamFailed(kind: 'connect' | 'refused' | 'timeout'): OpenAiE
   });
 }
 
+/** The last event of a stream whose engine broke off (502) or fell silent (504). */
+export function streamBroken(code: 502 | 504): string {
+  const { body } = toOpenAiError({
+    status: code,
+    code: code === 502 ? 'upstream_broken' : 'upstream_timeout',
+    type: SERVER,
+    message:
+      code === 502
+        ? 'The engine broke off in the middle of its answer.'
+        : 'The engine fell silent in the middle of its answer.',
+  });
+  return `data: ${JSON.stringify(body)}\n\n`;
+}
+
+/** 429 for a tenant with more requests open than the gateway allows anybody. */
+export function tooManyOpen(): OpenAiError {
+  return toOpenAiError({
+    status: 429,
+    code: 'rate_limit_exceeded',
+    type: 'requests',
+    message: 'Too many requests of this tenant are open at the same time.',
+    retryAfterMs: 1_000,
+  });
+}
+
+/** 429 for a repeat that came while others wait for the first time. */
+export function retryShed(retryAfterMs: number): OpenAiError {
+  return toOpenAiError({
+    ...ROWS.shed,
+    message: 'The model is busy and too many of the tenant’s requests are repeats.',
+    retryAfterMs,
+  });
+}
+
 /** 500 for what nobody expected. */
 export function internalError(): OpenAiError {
   return toOpenAiError({
@@ -169,14 +203,17 @@ export function internalError(): OpenAiError {
   });
 }
 
-/** Headers of an answer that says no. */
-export function refusalHeaders(error: OpenAiError): Record<string, string> {
-  if (error.retryAfterMs === null) return { 'x-should-retry': 'false' };
+/** Headers of an answer that says no, names and values in turn. */
+export function refusalHeaders(error: OpenAiError): string[] {
+  if (error.retryAfterMs === null) return ['x-should-retry', 'false'];
   // The official client sleeps whatever it is told, so nobody is told to sleep for minutes.
   const ms = Math.min(MAX_RETRY_AFTER_MS, Math.max(1, Math.ceil(error.retryAfterMs)));
-  return {
-    'retry-after': String(Math.max(1, Math.ceil(ms / 1000))),
-    'retry-after-ms': String(ms),
-    'x-should-retry': error.body.error.code === 'insufficient_quota' ? 'false' : 'true',
-  };
+  return [
+    'retry-after',
+    String(Math.max(1, Math.ceil(ms / 1000))),
+    'retry-after-ms',
+    String(ms),
+    'x-should-retry',
+    error.body.error.code === 'insufficient_quota' ? 'false' : 'true',
+  ];
 }

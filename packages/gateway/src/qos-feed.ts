@@ -2,7 +2,7 @@
  * Keeps qos informed: models and endpoints from the directory, and what qos does as metrics. Owns the translation only.
  */
 import type { Endpoint, EndpointDirectory, MetricSink, ServedModel } from '@aim-gpu/core';
-import type { AdmitRequest, LatencyTargets, Qos, QosObserver } from '@aim-gpu/qos';
+import type { LatencyTargets, Qos } from '@aim-gpu/qos';
 
 /** Tells qos of every model and endpoint now and on each change, until the returned function is called. */
 export function feedDirectory(qos: Qos, directory: EndpointDirectory): () => void {
@@ -36,21 +36,6 @@ function toQosEndpoint(endpoint: Endpoint): Parameters<Qos['setEndpoints']>[1][n
     kvCapacityTokens: endpoint.kvCapacityTokens,
     group: `${endpoint.node}/${endpoint.card}/${endpoint.partition}`,
     ready: endpoint.state === 'ready',
-  };
-}
-
-/** An observer that turns admission into metrics. */
-export function observeAdmission(metrics: MetricSink): QosObserver {
-  const labels = (request: AdmitRequest): Record<string, string> => ({
-    model: request.model,
-    tenant: request.tenant,
-    band: request.band,
-  });
-  return {
-    granted: (request, queueMs) =>
-      metrics.observe('aim_gpu_queue_wait_seconds', labels(request), queueMs / 1000),
-    refused: (request, reason) =>
-      metrics.count('aim_gpu_rejects_total', { ...labels(request), reason }),
   };
 }
 

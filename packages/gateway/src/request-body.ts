@@ -4,31 +4,38 @@
 import type { IncomingMessage } from 'node:http';
 
 /** The body, or why it was not read to its end. */
-export type ReadBody =
-  | { readonly kind: 'body'; readonly body: Buffer }
-  | { readonly kind: 'too-large' }
-  | { readonly kind: 'gone' };
+export type ReadBody = Buffer | 'too-large' | 'gone';
 
-/** Reads at most `maxBytes`. */
-export function readBody(request: IncomingMessage, maxBytes: number): Promise<ReadBody> {
-  return new Promise((resolve) => {
-    const chunks: Buffer[] = [];
-    let size = 0;
-    if (Number(request.headers['content-length'] ?? 0) > maxBytes) {
-      resolve({ kind: 'too-large' });
+/** Reads at most `maxBytes` and calls back once. */
+export function readBody(
+  request: IncomingMessage,
+  maxBytes: number,
+  done: (read: ReadBody) => void,
+): void {
+  let chunks: Buffer[] = [];
+  let size = 0;
+  let isDone = false;
+  const finish = (read: ReadBody): void => {
+    if (isDone) return;
+    isDone = true;
+    chunks = [];
+    done(read);
+  };
+  const announced = request.headers['content-length'];
+  if (announced !== undefined && Number(announced) > maxBytes) return finish('too-large');
+  request.on('data', (chunk: Buffer) => {
+    size += chunk.length;
+    if (size <= maxBytes) {
+      if (!isDone) chunks.push(chunk);
       return;
     }
-    request.on('data', (chunk: Buffer) => {
-      size += chunk.length;
-      if (size > maxBytes) {
-        request.pause();
-        resolve({ kind: 'too-large' });
-        return;
-      }
-      chunks.push(chunk);
-    });
-    request.once('end', () => resolve({ kind: 'body', body: Buffer.concat(chunks) }));
-    request.once('close', () => resolve({ kind: 'gone' }));
-    request.once('error', () => resolve({ kind: 'gone' }));
+    request.pause();
+    finish('too-large');
   });
+  request.on('end', () => {
+    const [only] = chunks;
+    finish(chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks));
+  });
+  request.on('close', () => finish('gone'));
+  request.on('error', () => finish('gone'));
 }

@@ -16,6 +16,10 @@ export interface RequestFacts {
   readonly promptTokens: number;
   readonly maxOutputTokens: number | null;
   readonly serviceTier: string | null;
+  /** Answers asked for at once (`n`), 1 unless said. */
+  readonly answers: number;
+  /** The bytes of the prompt, for telling whether two begin alike. */
+  readonly prompt: () => Buffer;
   readonly modelSpan: JsonSpan;
   readonly streamOptionsSpan: JsonSpan | null;
 }
@@ -30,6 +34,7 @@ const READ_FIELDS = [
   'max_tokens',
   'n',
 ] as const;
+const NOTHING = Buffer.alloc(0);
 const MAX_DEPTH = 64;
 const BYTES_PER_TOKEN = 4;
 /** The only paths whose streams know `stream_options.include_usage`. */
@@ -82,6 +87,12 @@ export function readFacts(
       Math.ceil(scan.textBytes / BYTES_PER_TOKEN) + scan.numbers + scan.files * TOKENS_PER_FILE,
     maxOutputTokens: most === null ? null : most * answers,
     serviceTier: typeof tier === 'string' ? tier : null,
+    answers,
+    prompt: () => {
+      const span =
+        scan.fields.get('messages') ?? scan.fields.get('prompt') ?? scan.fields.get('input');
+      return span === undefined ? NOTHING : body.subarray(span.start, span.end);
+    },
     modelSpan,
     streamOptionsSpan: scan.fields.get('stream_options') ?? null,
   };

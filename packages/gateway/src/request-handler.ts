@@ -1,19 +1,20 @@
 /**
- * The public face: paths, identity, body, model, band — everything that is settled before admission.
+ * The public face: paths, identity, body, model, band, everything that is settled before admission.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import {
   AimError,
-  BANDS,
   type Band,
   type EndpointDirectory,
   type IdSource,
   type MetricLabels,
   type ServedModel,
 } from '@aim-gpu/core';
-import { type AdmitRequest, lowerToAllowed } from '@aim-gpu/qos';
-import { type ExchangeTools, runExchange } from './exchange.js';
-import { findModel, listModels } from './model-names.js';
+import type { AdmitRequest, LimitSubject } from '@aim-gpu/qos';
+import { chooseBand } from './band-choice.js';
+import type { BandTimeouts } from './band-timeouts.js';
+import { Exchange, type ExchangeTools } from './exchange.js';
+import { forwardedHeaders } from './header-hygiene.js';
 import {
   badRequest,
   internalError,
@@ -22,38 +23,47 @@ import {
   modelUnavailable,
   type OpenAiError,
   refusalToOpenAi,
+  retryShed,
+  tooManyOpen,
   unknownPath,
 } from './openai-error.js';
+import type { PrefixAffinity } from './prefix-affinity.js';
+import { rateHeaders } from './rate-headers.js';
 import { refuse } from './refuse.js';
 import { readBody } from './request-body.js';
 import { type RequestFacts, readFacts, toEngineBody } from './request-facts.js';
+import type { Served } from './served-models.js';
+import type { TenantTraffic } from './tenant-traffic.js';
 import { type Caller, identify, type ResolvedTenants } from './tenants.js';
+import { continueTrace } from './trace-context.js';
 
 /** What the handler works with. */
 export interface HandlerTools extends ExchangeTools {
+  readonly directory: EndpointDirectory;
   readonly tenants: ResolvedTenants;
+  readonly traffic: TenantTraffic;
+  readonly affinity: PrefixAffinity;
   readonly ids: IdSource;
-  readonly startedSeconds: number;
   readonly isDraining: () => boolean;
   readonly limits: RequestLimits;
-  /** Requests that wait for a model to become ready, all together. */
+  readonly timeouts: Readonly<Record<Band, BandTimeouts>>;
+  /** Bytes of requests that wait for a model to become ready, all together. */
   readonly held: { bytes: number };
 }
 
 /** Bounds of one request. */
 export interface RequestLimits {
   readonly maxBodyBytes: number;
+  /** Longest path with its query. */
+  readonly maxUrlBytes: number;
   /** Longest wait for a model that has no ready instance now. */
   readonly holdMs: number;
   /** Most bytes of bodies that wait so, all together; beyond it models that are not ready are refused at once. */
   readonly maxHeldBytes: number;
+  /** Requests that one tenant may have open at the same time, streams and waiting ones. */
+  readonly maxOpenPerTenant: number;
 }
 
-const TIERS: ReadonlyMap<string, Band> = new Map([
-  ['priority', 'interactive'],
-  ['default', 'standard'],
-  ['flex', 'batch'],
-]);
 /** Paths that change an engine instead of asking it; they are not for clients of models. */
 const ENGINE_CONTROL: ReadonlySet<string> = new Set([
   '/v1/load_lora_adapter',
@@ -62,84 +72,103 @@ const ENGINE_CONTROL: ReadonlySet<string> = new Set([
 /** Nothing that an engine's router might read as another path: `..`, `//`, escapes. */
 const PLAIN_PATH = /^\/v1(?:\/(?!\.{1,2}(?:\/|$))[\w.~:@-]+)+$/;
 
-/** Handles one request of the public face. Never throws. */
-export async function handleRequest(
-  tools: HandlerTools,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
-  const requestId = tools.ids.next();
-  response.setHeader('x-request-id', requestId);
-  // Writing to a client that has just gone is no fault of anybody's.
-  response.on('error', () => undefined);
-  try {
-    await route(tools, { request, response, requestId });
-  } catch (error) {
-    tools.logger.error('request-failed', {
-      requestId,
-      message: error instanceof Error ? error.message : 'unknown',
-    });
-    reject(tools, response, internalError());
-  }
-}
-
+/** One request, with what is open for it. */
 interface Incoming {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly requestId: string;
 }
 
-async function route(tools: HandlerTools, incoming: Incoming): Promise<void> {
-  const { request, response } = incoming;
-  const method = request.method ?? 'GET';
-  const path = (request.url ?? '/').split('?', 1)[0] ?? '/';
-  if (!path.startsWith('/v1/')) return reject(tools, response, unknownPath(method, path));
-  const caller = identify(tools.tenants, request.headers.authorization);
-  if (caller === null)
-    return reject(tools, response, invalidApiKey(request.headers.authorization !== undefined));
-  if (method === 'GET' && path === '/v1/models') return models(tools, response);
-  if (method === 'GET' && path.startsWith('/v1/models/')) return oneModel(tools, response, path);
-  const mayPass = method === 'POST' && PLAIN_PATH.test(path) && !ENGINE_CONTROL.has(path);
-  if (!mayPass) return reject(tools, response, unknownPath(method, path), { tenant: caller.name });
-  if (tools.isDraining()) {
-    const draining = {
-      ok: false,
-      reason: 'draining',
-      retryAfterMs: 1000,
-      message: 'The gateway is stopping.',
-      account: null,
-      queueMs: 0,
-    } as const;
-    return reject(tools, response, refusalToOpenAi(draining), { tenant: caller.name });
+/** Handles one request of the public face. Never throws. */
+export function handleRequest(
+  tools: HandlerTools,
+  request: IncomingMessage,
+  response: ServerResponse,
+): void {
+  const incoming = { request, response, requestId: tools.ids.next() };
+  // Writing to a client that has just gone is no fault of anybody's.
+  response.on('error', () => undefined);
+  try {
+    route(tools, incoming);
+  } catch (error) {
+    fail(tools, incoming, error);
   }
-  return generate(tools, incoming, { caller, path });
 }
+
+function fail(tools: HandlerTools, incoming: Incoming, error: unknown): void {
+  tools.logger.error('request-failed', {
+    requestId: incoming.requestId,
+    message: error instanceof Error ? error.message : 'unknown',
+  });
+  reject(tools, incoming, internalError());
+}
+
+function route(tools: HandlerTools, incoming: Incoming): void {
+  const { request } = incoming;
+  const method = request.method ?? 'GET';
+  const url = request.url ?? '/';
+  if (url.length > tools.limits.maxUrlBytes)
+    return reject(tools, incoming, badRequest('the URL is too long', { status: 414 }));
+  const query = url.indexOf('?');
+  const path = query < 0 ? url : url.slice(0, query);
+  if (!path.startsWith('/v1/')) return reject(tools, incoming, unknownPath(method, path));
+  const { authorization } = request.headers;
+  const caller = identify(tools.tenants, authorization);
+  if (caller === null) return reject(tools, incoming, invalidApiKey(authorization !== undefined));
+  if (method === 'GET' && path === '/v1/models')
+    return answer(incoming, { object: 'list', data: tools.served.list() });
+  if (method === 'GET' && path.startsWith('/v1/models/')) return oneModel(tools, incoming, path);
+  const tenant = { tenant: caller.name };
+  const mayPass = method === 'POST' && PLAIN_PATH.test(path) && !ENGINE_CONTROL.has(path);
+  if (!mayPass) return reject(tools, incoming, unknownPath(method, path), tenant);
+  if (tools.isDraining()) return reject(tools, incoming, refusalToOpenAi(DRAINING), tenant);
+  // Nothing is unpacked here, so there is nothing that could unpack to more than was sent.
+  const coding = request.headers['content-encoding'];
+  if (coding !== undefined && coding !== 'identity') {
+    const error = badRequest('the body must not be compressed', { status: 415 });
+    return reject(tools, incoming, error, tenant);
+  }
+  if (!tools.traffic.open(caller.name)) return reject(tools, incoming, tooManyOpen(), tenant);
+  incoming.response.once('close', () => tools.traffic.closed(caller.name));
+  generate(tools, incoming, caller, path);
+}
+
+const DRAINING = {
+  ok: false,
+  reason: 'draining',
+  retryAfterMs: 1000,
+  message: 'The gateway is stopping.',
+  account: null,
+  queueMs: 0,
+} as const;
 
 /** Says no before admission, and counts it. Labels hold names that exist, never what a client made up. */
 function reject(
   tools: HandlerTools,
-  response: ServerResponse,
+  { response, requestId }: Incoming,
   error: OpenAiError,
   labels: MetricLabels = {},
 ): void {
+  const { sink } = tools.series;
   const counted = { ...labels, code: String(error.status) };
-  tools.metrics.count('aim_gpu_requests_total', counted);
-  tools.metrics.count('aim_gpu_rejects_total', {
+  sink.count('aim_gpu_requests_total', counted);
+  sink.count('aim_gpu_rejects_total', {
     ...counted,
     reason: error.body.error.code ?? 'bad_request',
   });
-  refuse(response, error, labels['band'] === undefined ? {} : { 'x-aim-band': labels['band'] });
+  const band = labels['band'];
+  const headers = ['x-request-id', requestId];
+  if (band !== undefined) headers.push('x-aim-band', band);
+  // What is left of a body that nobody reads would be taken for the next request.
+  if (error.status === 413 || error.status === 415) headers.push('connection', 'close');
+  refuse(response, error, headers);
 }
 
-function models(tools: HandlerTools, response: ServerResponse): void {
-  answer(response, { object: 'list', data: listModels(tools.directory, tools.startedSeconds) });
-}
-
-function oneModel(tools: HandlerTools, response: ServerResponse, path: string): void {
+function oneModel(tools: HandlerTools, incoming: Incoming, path: string): void {
   const id = decode(path.slice('/v1/models/'.length));
-  const entry = listModels(tools.directory, tools.startedSeconds).find((model) => model.id === id);
-  if (entry === undefined) reject(tools, response, modelNotFound(id));
-  else answer(response, entry);
+  const entry = tools.served.list().find((model) => model.id === id);
+  if (entry === undefined) reject(tools, incoming, modelNotFound(id));
+  else answer(incoming, entry);
 }
 
 function decode(text: string): string {
@@ -150,67 +179,64 @@ function decode(text: string): string {
   }
 }
 
-function answer(response: ServerResponse, document: unknown): void {
-  response.writeHead(200, { 'content-type': 'application/json' });
+function answer({ response, requestId }: Incoming, document: unknown): void {
+  response.writeHead(200, ['content-type', 'application/json', 'x-request-id', requestId]);
   response.end(JSON.stringify(document));
 }
 
-async function generate(
-  tools: HandlerTools,
-  incoming: Incoming,
-  { caller, path }: { readonly caller: Caller; readonly path: string },
-): Promise<void> {
-  const { request, response, requestId } = incoming;
+function generate(tools: HandlerTools, incoming: Incoming, caller: Caller, path: string): void {
   const tenant = { tenant: caller.name };
-  const read = await readBody(request, tools.limits.maxBodyBytes);
-  if (read.kind === 'gone') return;
-  const readMs = tools.clock.monoMs();
-  if (read.kind === 'too-large') {
-    response.setHeader('connection', 'close');
-    const message = `the body is larger than ${tools.limits.maxBodyBytes} bytes`;
-    const error = badRequest(message, { status: 413, code: 'request_too_large' });
-    return reject(tools, response, error, tenant);
-  }
-  const facts = readFacts(read.body, { path });
-  if ('status' in facts) return reject(tools, response, facts, tenant);
-  const asked = findModel(tools.directory, facts.model);
-  if (asked === null) return reject(tools, response, modelNotFound(facts.model), tenant);
-  const chosen = await chooseReady(tools, response, { model: asked, bytes: read.body.length });
-  const model = chosen.model ?? asked;
-  const band = chooseBand(request, facts, caller, model);
-  if (chosen.model === null) {
-    const failure = modelUnavailable(facts.model, chosen.retryAfterMs);
-    return reject(tools, response, failure, { ...tenant, model: asked.workload, band });
-  }
-  await runExchange(tools, {
-    request,
-    response,
-    requestId,
-    readMs,
-    path: request.url ?? '/',
-    model,
-    admit: toAdmitRequest(request, facts, caller, model, band),
-    body: toEngineBody(facts, { model: model === asked ? null : model.workload }),
-    stream: facts.stream,
-    stripUsage: facts.addUsage,
+  const { maxBodyBytes } = tools.limits;
+  readBody(incoming.request, maxBodyBytes, (read) => {
+    if (read === 'gone') return;
+    if (read === 'too-large') {
+      const message = `the body is larger than ${maxBodyBytes} bytes`;
+      const error = badRequest(message, { status: 413, code: 'request_too_large' });
+      return reject(tools, incoming, error, tenant);
+    }
+    try {
+      understood(tools, incoming, caller, { path, body: read });
+    } catch (error) {
+      fail(tools, incoming, error);
+    }
   });
 }
 
-type Chosen =
-  | { readonly model: ServedModel }
-  | { readonly model: null; readonly retryAfterMs: number | null };
-
-/** The model itself when it is ready or becomes so in time, else its fallback, else none. */
-async function chooseReady(
+function understood(
   tools: HandlerTools,
+  incoming: Incoming,
+  caller: Caller,
+  { path, body }: { readonly path: string; readonly body: Buffer },
+): void {
+  const readMs = tools.clock.monoMs();
+  const facts = readFacts(body, { path });
+  if ('status' in facts) return reject(tools, incoming, facts, { tenant: caller.name });
+  const asked = tools.served.find(facts.model);
+  if (asked === undefined)
+    return reject(tools, incoming, modelNotFound(facts.model), { tenant: caller.name });
+  const begin = (served: Served): void =>
+    exchange(tools, incoming, { caller, facts, readMs, asked, served });
+  if (asked.ready > 0) return begin(asked);
+  const fallback =
+    asked.model.fallback === null ? undefined : tools.served.find(asked.model.fallback);
+  if (fallback !== undefined && fallback.ready > 0) return begin(fallback);
+  hold(tools, incoming.response, { model: asked.model, bytes: body.length })
+    .then((outcome) => {
+      if (outcome === 'ready') return begin(asked);
+      const error = modelUnavailable(facts.model, outcome.retryAfterMs);
+      const band = chooseBand(incoming.request.headers, facts.serviceTier, caller, asked.model);
+      reject(tools, incoming, error, { tenant: caller.name, model: asked.model.workload, band });
+    })
+    .catch((error: unknown) => fail(tools, incoming, error));
+}
+
+/** Asks for a model that has nobody and waits for it, within bounds. */
+async function hold(
+  { directory, clock, limits, held }: HandlerTools,
   response: ServerResponse,
   { model, bytes }: { readonly model: ServedModel; readonly bytes: number },
-): Promise<Chosen> {
-  const { directory, clock, limits, held } = tools;
-  if (isReady(directory, model)) return { model };
-  const fallback = directory.models().find((entry) => entry.workload === model.fallback);
-  if (fallback !== undefined && isReady(directory, fallback)) return { model: fallback };
-  if (held.bytes + bytes > limits.maxHeldBytes) return { model: null, retryAfterMs: null };
+): Promise<'ready' | { readonly retryAfterMs: number | null }> {
+  if (held.bytes + bytes > limits.maxHeldBytes) return { retryAfterMs: null };
   held.bytes += bytes;
   const wait = new AbortController();
   const stop = (): void => wait.abort();
@@ -218,11 +244,11 @@ async function chooseReady(
   response.once('close', stop);
   try {
     await directory.request(model.workload, { signal: wait.signal });
-    return { model };
+    return 'ready';
   } catch (error) {
     if (AimError.is(error, 'ERR_MODEL_UNAVAILABLE'))
-      return { model: null, retryAfterMs: error.retryAfterMs ?? null };
-    if (wait.signal.aborted) return { model: null, retryAfterMs: null };
+      return { retryAfterMs: error.retryAfterMs ?? null };
+    if (wait.signal.aborted) return { retryAfterMs: null };
     throw error;
   } finally {
     held.bytes -= bytes;
@@ -231,32 +257,88 @@ async function chooseReady(
   }
 }
 
-function isReady(directory: EndpointDirectory, model: ServedModel): boolean {
-  return directory.endpoints(model.workload).some((endpoint) => endpoint.state === 'ready');
+function exchange(
+  tools: HandlerTools,
+  incoming: Incoming,
+  known: {
+    readonly caller: Caller;
+    readonly facts: RequestFacts;
+    readonly readMs: number;
+    readonly asked: Served;
+    readonly served: Served;
+  },
+): void {
+  const { request, response, requestId } = incoming;
+  const { caller, facts, readMs, asked, served } = known;
+  const { model } = served;
+  const { headers } = request;
+  const band = chooseBand(headers, facts.serviceTier, caller, model);
+  const accounts = caller.accounts(model.workload);
+  if (!mayRepeat(tools, caller, { headers, model, band, readMs })) {
+    const labels = { tenant: caller.name, model: model.workload, band };
+    return reject(tools, incoming, retryShed(1000), labels);
+  }
+  const prefixes = served.ready > 1 ? tools.affinity.digest(model.workload, facts.prompt()) : [];
+  const trace = continueTrace(header(headers['traceparent']), requestId);
+  const forwarded = forwardedHeaders(headers);
+  forwarded.push('x-request-id', requestId, 'traceparent', trace.traceparent);
+  const started = new Exchange(tools, {
+    response,
+    requestId,
+    traceId: trace.traceId,
+    readMs,
+    method: request.method ?? 'POST',
+    path: request.url ?? '/',
+    headers: forwarded,
+    admit: {
+      ...toAdmitRequest(request, facts, { caller, accounts, model, band }),
+      affinity: prefixes.length > 0 ? tools.affinity.find(prefixes) : null,
+    },
+    body: toEngineBody(facts, { model: served === asked ? null : model.workload }),
+    stripUsage: facts.addUsage,
+    mostTokens: model.maxModelLen * facts.answers,
+    timeouts: tools.timeouts[band],
+    answered: (instance) => {
+      if (prefixes.length > 0) tools.affinity.note(prefixes, instance);
+    },
+    answerHeaders: () => rateHeaders(tools.qos.limits, accounts, tools.clock.monoMs()),
+  });
+  response.once('close', () => started.clientGone());
+  started.start();
+  // It may have hung up while its model was waited for; then no event tells any more.
+  if (response.destroyed) started.clientGone();
 }
 
-/** The band of a request: what it asks for, lowered to what its tenant may use; without a wish the model's own. */
-function chooseBand(
-  request: IncomingMessage,
-  facts: RequestFacts,
+/** Whether a request may go on: repeats of a tenant with too many of them wait for nobody's first try. */
+function mayRepeat(
+  { traffic, qos }: HandlerTools,
   caller: Caller,
-  model: ServedModel,
-): Band {
-  const header = request.headers['x-aim-band'];
-  const wish =
-    BANDS.find((band) => band === header) ??
-    (facts.serviceTier === null ? undefined : TIERS.get(facts.serviceTier));
-  if (wish === undefined && caller.ownBand) return model.band;
-  return lowerToAllowed(wish ?? model.band, caller.bands).band;
+  about: {
+    readonly headers: IncomingMessage['headers'];
+    readonly model: ServedModel;
+    readonly band: Band;
+    readonly readMs: number;
+  },
+): boolean {
+  const { headers, readMs } = about;
+  if (!(Number(headers['x-stainless-retry-count']) > 0)) {
+    traffic.first(caller.name, readMs);
+    return true;
+  }
+  return traffic.mayRepeat(caller.name, readMs) || qos.waiting === 0;
 }
 
 function toAdmitRequest(
   request: IncomingMessage,
   facts: RequestFacts,
-  caller: Caller,
-  model: ServedModel,
-  band: Band,
+  who: {
+    readonly caller: Caller;
+    readonly accounts: readonly LimitSubject[];
+    readonly model: ServedModel;
+    readonly band: Band;
+  },
 ): AdmitRequest {
+  const { caller, accounts, model, band } = who;
   return {
     tenant: caller.name,
     model: model.workload,
@@ -264,7 +346,7 @@ function toAdmitRequest(
     promptTokens: facts.promptTokens,
     maxOutputTokens: facts.maxOutputTokens,
     weight: caller.weight,
-    limits: caller.accounts(model.workload),
+    limits: accounts,
     bytes: facts.body.length,
     ttftMs: toMs(request.headers['x-aim-ttft-ms']),
     deadlineMs: toMs(request.headers['x-aim-deadline-ms']),
@@ -272,8 +354,13 @@ function toAdmitRequest(
   };
 }
 
+function header(value: string | string[] | undefined): string | undefined {
+  return typeof value === 'string' ? value : undefined;
+}
+
 /** A header that is no time is ignored: a client's wish must not cost it the answer. */
-function toMs(header: string | string[] | undefined): number | null {
-  const value = Number(header);
-  return typeof header === 'string' && Number.isFinite(value) && value > 0 ? value : null;
+function toMs(value: string | string[] | undefined): number | null {
+  if (typeof value !== 'string') return null;
+  const ms = Number(value);
+  return Number.isFinite(ms) && ms > 0 ? ms : null;
 }

@@ -1,6 +1,7 @@
 /** What taps let through, hold back, take out and learn. */
 import { describe, expect, it } from 'vitest';
-import { createStreamTap, createWholeTap } from '../src/answer-tap.js';
+import { createStreamTap } from '../src/answer-tap.js';
+import { usageOfAnswer, withinBounds } from '../src/reported-usage.js';
 
 const ROLE = 'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n';
 const ONE = 'data: {"choices":[{"index":0,"delta":{"content":"one"},"finish_reason":null}]}\n\n';
@@ -101,25 +102,48 @@ describe('the tap of a stream', () => {
   });
 });
 
-describe('the tap of a whole answer', () => {
-  it('passes bytes at once and reads the usage at the end', () => {
-    const tap = createWholeTap();
-    const text = '{"usage":{"prompt_tokens":5,"completion_tokens":-1}}';
-    expect(tap.push(Buffer.from(text.slice(0, 9))).toString()).toBe(text.slice(0, 9));
-    tap.push(Buffer.from(text.slice(9)));
-    expect(tap.end()).toHaveLength(0);
-    expect(tap.usage).toEqual({ promptTokens: 5, cachedTokens: 0, outputTokens: 0 });
+describe('the events of a stream', () => {
+  it('are counted from the first content on, without the end and the usage', () => {
+    const stream = `: hello\n\n${ROLE}${ONE}${ONE}${USAGE}${DONE}`;
+    for (const size of [1, 7, 10_000]) {
+      const tap = createStreamTap({ stripUsage: true });
+      const bytes = Buffer.from(stream);
+      for (let at = 0; at < bytes.length; at += size) tap.push(bytes.subarray(at, at + size));
+      expect(tap.events).toBe(2);
+    }
+  });
+});
+
+describe('the usage of a whole answer', () => {
+  it.each([
+    ['{"usage":{"prompt_tokens":5,"completion_tokens":-1}}', [5, 0, 0]],
+    ['{"usage" : {"prompt_tokens":5,"completion_tokens":2,"x":{"y":"}"}} }', [5, 2, 0]],
+    ['{"usage":{"input_tokens":3,"output_tokens":4}}', [3, 4, 0]],
+    ['{"usage":{"prompt_tokens":1e999,"completion_tokens":"7"}}', [0, 0, 0]],
+    [
+      '{"a":{"usage":{"prompt_tokens":5}},"content":"\\"usage\\":{\\"prompt_tokens\\":9}"}',
+      [5, 0, 0],
+    ],
+    ['{"usage":{"prompt_tokens":5},"content":"usage"}', [5, 0, 0]],
+  ])('%s', (text, [promptTokens, outputTokens, cachedTokens]) => {
+    expect(usageOfAnswer(Buffer.from(text))).toEqual({ promptTokens, outputTokens, cachedTokens });
   });
 
-  it('knows nothing of what is no JSON or too long', () => {
-    const tap = createWholeTap();
-    tap.push(Buffer.from('audio'));
-    tap.end();
-    expect(tap.usage).toBeNull();
-    const long = createWholeTap();
-    for (let part = 0; part < 5; part += 1) long.push(Buffer.alloc(1024 * 1024, ' '));
-    long.push(Buffer.from('{"usage":{"prompt_tokens":5}}'));
-    long.end();
-    expect(long.usage).toBeNull();
+  it.each([
+    'audio',
+    '{"usage":null}',
+    '{"usage":{"prompt_tokens":5',
+    `{"usage":{"x":"${'y'.repeat(5000)}"}}`,
+  ])('is not known of %j', (text) => {
+    expect(usageOfAnswer(Buffer.from(text))).toBeNull();
+  });
+
+  it('is cut to what the model can have taken', () => {
+    const usage = { promptTokens: 1e15, cachedTokens: 1e14, outputTokens: 3 };
+    expect(withinBounds(usage, 4096)).toEqual({
+      promptTokens: 4096,
+      cachedTokens: 4096,
+      outputTokens: 3,
+    });
   });
 });

@@ -144,12 +144,18 @@ describe('an engine', () => {
     await other.close();
   });
 
-  it('that breaks off a whole answer: the connection breaks too, so that nobody takes it for one', async () => {
+  it('that breaks off a whole answer: another one gives it, and without one the client hears 502', async () => {
     engine.behave('cut');
     const response = await post({ model: 'chat', messages });
-    await expect(response.text()).rejects.toThrow();
+    expect(response.status).toBe(502);
+    expect(await response.json()).toMatchObject({ error: { code: 'upstream_unreachable' } });
     await until(() => values('aim_gpu_requests_total', { code: '502' }).length === 1);
+    const other = await startFakeEngine();
+    bench.directory.set('chat', [engine, other]);
+    for (let request = 0; request < 3; request += 1)
+      expect((await post({ model: 'chat', messages })).status).toBe(200);
     expect(await inFlight()).toBe(0);
+    await other.close();
   });
 
   it('that nobody listens for: another one answers', async () => {

@@ -387,9 +387,13 @@ describe('life', () => {
   it('the admin face: health, readiness, metrics, endpoints, unknown routes', async () => {
     const get = (path: string): Promise<Response> => fetch(`${bench.adminUrl}${path}`);
     expect((await get('/healthz')).status).toBe(200);
-    expect(await (await get('/readyz')).text()).toBe('not ready: small\n');
+    expect(await (await get('/readyz')).text()).toBe('ok, without: small\n');
+    bench.directory.set('chat', []);
+    const away = await get('/readyz');
+    expect([away.status, await away.text()]).toEqual([503, 'not ready: chat, small\n']);
+    bench.directory.set('chat', [engine]);
     bench.directory.set('small', [other]);
-    expect((await get('/readyz')).status).toBe(200);
+    expect(await (await get('/readyz')).text()).toBe('ok\n');
     expect(await (await get('/metrics')).text()).toBe('aim_gpu_up 1\n');
     expect(await (await get('/v1/endpoints')).json()).toMatchObject({
       endpoints: [{ instance: 'chat-0' }, { instance: 'small-0' }],

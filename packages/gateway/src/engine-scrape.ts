@@ -1,0 +1,66 @@
+/**
+ * Asks every engine for its own figures and tells qos. Owns the pace and what silence means: an engine that misses
+ * three looks in a row gets no new requests until it answers again. A late figure alone never closes anything.
+ */
+import type { CallOptions, Clock, Endpoint, EngineSample, Logger } from '@aim-gpu/core';
+import type { Qos } from '@aim-gpu/qos';
+import type { LiveExchanges } from './live-exchanges.js';
+import type { ServedModels } from './served-models.js';
+
+/** Reads an engine's figures; rejects when it does not answer. */
+export type SampleEngine = (endpoint: Endpoint, options: CallOptions) => Promise<EngineSample>;
+
+/** Makes the rounds begin; the returned function ends them. */
+export function scrapeEngines(options: {
+  readonly sample: SampleEngine;
+  readonly everyMs: number;
+  readonly served: ServedModels;
+  readonly live: LiveExchanges;
+  readonly qos: Pick<Qos, 'observe' | 'suspend'>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}): () => void {
+  const { sample, everyMs, served, live, qos, clock, logger } = options;
+  const over = new AbortController();
+  const asked = new Set<string>();
+  const missed = new Map<string, number>();
+  let disarm = (): void => undefined;
+
+  const silent = (instance: string): void => {
+    const count = (missed.get(instance) ?? 0) + 1;
+    missed.set(instance, count);
+    if (count < MISSES) return;
+    if (count === MISSES) logger.warn('engine-silent', { instance });
+    qos.suspend(instance, everyMs * 2);
+    live.abandon(instance);
+  };
+  const look = async (endpoint: Endpoint): Promise<void> => {
+    const { instance } = endpoint;
+    // One that owes the last answer is not asked again; that it owes it counts as a miss.
+    if (asked.has(instance)) return silent(instance);
+    asked.add(instance);
+    try {
+      const figures = await sample(endpoint, { signal: over.signal });
+      missed.delete(instance);
+      qos.observe(instance, figures);
+    } catch {
+      if (!over.signal.aborted) silent(instance);
+    } finally {
+      asked.delete(instance);
+    }
+  };
+  const round = (): void => {
+    const endpoints = served.all().flatMap((each) => [...each.endpoints.values()]);
+    const known = new Set<string>(endpoints.map(({ instance }) => instance));
+    for (const instance of missed.keys()) if (!known.has(instance)) missed.delete(instance);
+    for (const endpoint of endpoints) void look(endpoint);
+    disarm = clock.timer(everyMs, round);
+  };
+  disarm = clock.timer(everyMs, round);
+  return () => {
+    disarm();
+    over.abort();
+  };
+}
+
+const MISSES = 3;
