@@ -95,7 +95,7 @@ async function addressOf(tree: FileTree, directory: string): Promise<CardId | nu
 }
 
 /** The card behind a PCI address, or null when the text is none. */
-export function toCardId(text: string): CardId | null {
+function toCardId(text: string): CardId | null {
   return /^[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i.test(text) ? cardId(text) : null;
 }
 

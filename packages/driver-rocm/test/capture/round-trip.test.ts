@@ -59,11 +59,11 @@ function writeBusyNode(): void {
   writeAmdSmi(tree);
   tree.write('proc/sys/kernel/osrelease', '6.8.0-79-generic\n');
   tree.write('proc/cpuinfo', `processor : 0\nmodel name : ${HOST} CPU\nflags : fpu sse\n`);
-  tree.link('proc/77/fd/3', '/home/alice/secret-weights.safetensors');
+  tree.link('proc/77/fd/3', '/srv/alice/secret-weights.safetensors');
   tree.link('proc/77/fd/4', '/dev/dri/renderD129');
   tree.write('proc/77/comm', 'secret-model\n');
   tree.write('proc/77/status', 'Name:\tsecret-model\nUid:\t1017\t1017\t1017\t1017\n');
-  tree.link('proc/90/fd/3', '/home/alice/diary.txt');
+  tree.link('proc/90/fd/3', '/srv/alice/diary.txt');
   tree.write('proc/90/comm', 'editor\n');
   tree.write(
     'proc/self/status',
