@@ -73,6 +73,8 @@ const FRESH_MS = 2_000;
 /** The engine's KV use has to fall below the ceiling, not to it. */
 const EPSILON_TOKENS = 1e-6;
 const CONGESTED_WAITING = 2;
+/** Of the sequences, what slow tokens alone never take away. */
+const SLOW_SHARE = 0.25;
 
 /** An exposition may hold NaN: what an engine does not know of itself must not close its gate. */
 function known(figure: number): number {
@@ -117,15 +119,19 @@ export function createEndpointCapacity(
   let sample: EngineSample | null = null;
   let sampleMs = Number.NEGATIVE_INFINITY;
   let tokensAtSample = 0;
+  let pendingAtSample = 0;
   let waitingRuns = 0;
   let suspendedUntilMs = Number.NEGATIVE_INFINITY;
 
   const capTokens = (): number =>
     kvTokens === null ? Number.POSITIVE_INFINITY : kvTokens * KV_SHARE;
   const isFresh = (nowMs: number): boolean => sample !== null && nowMs - sampleMs <= freshMs;
-  /** What others have put into the engine's own queue: its figure less our requests without a first byte. */
+  /**
+   * What others have put into the engine's own queue: its figure less our requests that had no first byte then. Those
+   * of now would not do: as they get their first bytes, the same old figure would look like more and more of others.
+   */
   const foreignWaiting = (nowMs: number): number =>
-    isFresh(nowMs) ? Math.max(0, (sample as EngineSample).waiting - pending) : 0;
+    isFresh(nowMs) ? Math.max(0, (sample as EngineSample).waiting - pendingAtSample) : 0;
   /** The engine's KV use as a share of what may be used, with what we sent and ended since the sample. */
   const kvShare = (nowMs: number): number => {
     if (!isFresh(nowMs)) return 0;
@@ -200,13 +206,17 @@ export function createEndpointCapacity(
       sample = { ...next, waiting: known(next.waiting), kvUsage: known(next.kvUsage) };
       sampleMs = nowMs;
       tokensAtSample = inFlightTokens;
+      pendingAtSample = pending;
       kvTokens = knownTokens(next.kvCapacityTokens) ?? kvTokens;
       if (preempted || waitingRuns >= 2) adaptive.congested(nowMs, 0);
       else adaptive.calm(inFlight, nowMs);
       return tpotMs;
     },
     restoreLimit: (limit) => adaptive.restore(limit),
-    slow: (nowMs, roundTripMs) => adaptive.congested(nowMs, roundTripMs),
+    slow: (nowMs, roundTripMs) => {
+      // A target that no limit can reach must not close the endpoint.
+      if (adaptive.limit > maxSeqs * SLOW_SHARE) adaptive.congested(nowMs, roundTripMs);
+    },
     opensByItselfMs: (nowMs) =>
       Math.min(
         suspendedUntilMs > nowMs ? suspendedUntilMs : Number.POSITIVE_INFINITY,

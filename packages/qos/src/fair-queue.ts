@@ -13,7 +13,7 @@ import { type BandPolicyChanges, bandRank, toBandPolicies } from './bands.js';
 import { BandLane } from './internal/band-lane.js';
 import { toCost } from './internal/cost.js';
 import type { TenantLane } from './internal/tenant-lane.js';
-import { ExpiryHeap, Ticket, type TicketState } from './internal/ticket.js';
+import { OwnTime, OwnTimeHeap, Ticket, type TicketState } from './internal/ticket.js';
 
 /** Most that may wait; null is unlimited. */
 export interface QueueBounds {
@@ -151,9 +151,12 @@ export function createFairQueue<T>(options: FairQueueOptions = {}): FairQueue<T>
   const forgetAfterMs = options.forgetAfterMs ?? FORGET_AFTER_MS;
   const maxIdleTenants = options.maxIdleTenants ?? MAX_IDLE_TENANTS;
   const debtCap = options.debtCap ?? (() => UNBOUNDED);
-  const bands = BANDS.map(() => new BandLane<T>());
+  const bands = policies.map(
+    ({ targets, ttlMs }, rank) =>
+      new BandLane<T>(rank, { deadlineAfterMs: targets.ttftMs ?? ttlMs, ttlMs }),
+  );
   const scales = BANDS.map(() => 1);
-  const expiries = new ExpiryHeap<T>();
+  const expiries = new OwnTimeHeap<T>();
   const maxCount = total.count ?? UNBOUNDED;
   const maxBytes = total.bytes ?? UNBOUNDED;
   const maxTokens = total.tokens ?? UNBOUNDED;
@@ -180,13 +183,14 @@ export function createFairQueue<T>(options: FairQueueOptions = {}): FairQueue<T>
       mask |= bit;
       order.activated(ticket.rank);
     }
-    if (ticket.ownExpiry) expiries.push(ticket, ticket.expiresMs, ticket.sequence);
+    const { expiry } = ticket;
+    if (expiry !== null) expiries.push(expiry, expiry.atMs, ticket.sequence);
   };
   const leave = (ticket: Ticket<T>, state: TicketState, nowMs: number): void => {
     const band = lane(ticket.rank);
     band.remove(ticket, nowMs);
     if (band.count === 0) mask &= ~(1 << ticket.rank);
-    if (ticket.expiryIndex >= 0) expiries.removeAt(ticket.expiryIndex);
+    if (ticket.expiry !== null) expiries.removeAt(ticket.expiry.heapIndex);
     count -= 1;
     heldBytes -= ticket.bytes;
     heldTokens -= ticket.tokens;
@@ -245,7 +249,6 @@ export function createFairQueue<T>(options: FairQueueOptions = {}): FairQueue<T>
   const offer = (entry: QueueEntry<T>, nowMs: number): OfferResult<T> => {
     const rank = bandRank(entry.band);
     const band = lane(rank);
-    const policy = policies[rank] as (typeof policies)[number];
     const scale = scales[rank] as number;
     const cost = toCost(entry.cost);
     const tokens = toCost(entry.tokens ?? cost);
@@ -268,23 +271,15 @@ export function createFairQueue<T>(options: FairQueueOptions = {}): FairQueue<T>
     const weight = entry.weight ?? 1;
     const owner = band.lane(entry.tenant, weight > 0 && Number.isFinite(weight) ? weight : 1);
     sequence += 1;
+    const ticket = new Ticket<T>(entry.value, owner, cost, tokens, bytes, nowMs, sequence);
     // NaN compares with nothing, so one such key would block the heap it stands in.
-    const ownDeadline = entry.deadlineMs !== undefined && !Number.isNaN(entry.deadlineMs);
-    const ownExpiry = entry.expiresMs !== undefined && !Number.isNaN(entry.expiresMs);
-    const ticket = new Ticket<T>(entry.value, owner, {
-      rank,
-      cost,
-      tokens,
-      bytes,
-      enqueuedMs: nowMs,
-      deadlineMs: ownDeadline
-        ? (entry.deadlineMs as number)
-        : nowMs + (policy.targets.ttftMs ?? policy.ttlMs),
-      expiresMs: ownExpiry ? (entry.expiresMs as number) : nowMs + policy.ttlMs,
-      sequence,
-      ownDeadline,
-      ownExpiry,
-    });
+    const { deadlineMs, expiresMs } = entry;
+    if (deadlineMs !== undefined && !Number.isNaN(deadlineMs)) {
+      ticket.deadline = new OwnTime(ticket, deadlineMs);
+    }
+    if (expiresMs !== undefined && !Number.isNaN(expiresMs)) {
+      ticket.expiry = new OwnTime(ticket, expiresMs);
+    }
     band.append(ticket, debtCap());
     entered(ticket);
     return { ok: true, ticket, displaced };
@@ -348,7 +343,7 @@ export function createFairQueue<T>(options: FairQueueOptions = {}): FairQueue<T>
         band.forget(nowMs - forgetAfterMs, maxIdleTenants);
       }
       while (expiries.peekKey() <= nowMs) {
-        const ticket = expiries.peek() as Ticket<T>;
+        const { ticket } = expiries.peek() as OwnTime<T>;
         leave(ticket, 'gone', nowMs);
         gone.push(ticket);
       }

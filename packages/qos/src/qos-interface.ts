@@ -126,6 +126,10 @@ export interface Qos extends DemandSignal {
   admit(request: AdmitRequest, options?: { readonly signal?: AbortSignal }): Promise<Admission>;
   /** The same at once and without a promise: null when the request would have to wait. */
   tryAdmit(request: AdmitRequest): Admission | null;
+  /** How long a request like this would wait now, in milliseconds; 0 when nothing is ahead, null when not known. */
+  predictedWaitMs(
+    request: Pick<AdmitRequest, 'model' | 'band' | 'tenant' | 'weight'>,
+  ): number | null;
   /** The accounts, for response headers. */
   readonly limits: Limits;
   /** Permits not yet done. */

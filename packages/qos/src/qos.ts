@@ -4,14 +4,14 @@
  */
 import { silentLogger, systemRng } from '@aim-gpu/core';
 import type { Admission, AdmitRequest } from './admission.js';
-import { toBandPolicies } from './bands.js';
+import { bandRank, toBandPolicies } from './bands.js';
 import { createBurstPool } from './burst-pool.js';
 import type { EndpointCapacity } from './endpoint-capacity.js';
 import { type QosContext, waitingIn } from './internal/context.js';
 import { Dispatcher } from './internal/dispatcher.js';
 import { Entrance } from './internal/entrance.js';
 import { Flight, type FlightOwner } from './internal/flight.js';
-import { GroupGuards } from './internal/group-guards.js';
+import { GroupGuards, GUARDED_RANK } from './internal/group-guards.js';
 import { ModelPool, type PoolHost, resolveFlight, toRefusal } from './internal/model-pool.js';
 import { ObserverGuard } from './internal/observer-guard.js';
 import { Preemptor } from './internal/preemptor.js';
@@ -295,9 +295,8 @@ export function createQos(options: QosOptions): Qos {
       for (const pool of pools.values()) {
         if (tpotMs === null || !pool.endpoints.has(endpoint)) continue;
         const target = guardedTpotMs(pool);
-        if (target !== null && guards.of(capacity).tempo(tpotMs, target, now)) {
-          capacity.slow(now, 0);
-        }
+        const isBreach = target !== null && guards.of(capacity).tempo(tpotMs, target, now);
+        if (isBreach && pool.hasLower(GUARDED_RANK)) capacity.slow(now, 0);
       }
       changed(endpoint);
     },
@@ -307,6 +306,8 @@ export function createQos(options: QosOptions): Qos {
     },
     admit: (request, { signal } = {}) => admit(request, signal),
     tryAdmit,
+    predictedWaitMs: ({ model, band, tenant, weight }) =>
+      pools.get(model)?.predictedWaitMs(bandRank(band), tenant, weight) ?? null,
     report: () => toReport(context, nowMs()),
     demand: () => toDemand(context, nowMs()),
     snapshot: () => toSnapshot(context, nowMs(), context.clock.epochMs()),

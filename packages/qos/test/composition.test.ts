@@ -139,6 +139,7 @@ describe('device groups', () => {
       { id: 'f', maxSeqs: 10, kvCapacityTokens: null, ready: true, group: 'g' },
     ]);
     const [urgent] = fill('interactive', 1);
+    const [lower] = fill('standard', 1);
     for (let index = 0; index < 400; index += 1) {
       await clock.advance(100);
       urgent?.tokens(1);
@@ -153,6 +154,7 @@ describe('device groups', () => {
     const standard = qos.tryAdmit(request('standard', { model: 'n' }));
     expect(standard?.ok).toBe(true);
     urgent?.done();
+    lower?.done();
     await clock.advance(60_000);
     expect(qos.report()[1]?.endpoints[0]?.groupCeiling).toBe(1);
   });

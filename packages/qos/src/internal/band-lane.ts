@@ -6,16 +6,14 @@ import { IndexedHeap } from './indexed-heap.js';
 import { TenantLane } from './tenant-lane.js';
 import type { Ticket } from './ticket.js';
 
-class LaneHeap<T> extends IndexedHeap<TenantLane<T>> {
-  protected override place(lane: TenantLane<T>, index: number): void {
-    lane.heapIndex = index;
-  }
-}
-
 /** Newest items looked at for a victim; bounded so that displacement stays O(1) with a million tenants. */
 const VICTIM_SAMPLE = 8;
 
 export class BandLane<T> {
+  readonly rank: number;
+  /** When an item's first token is due, and when it stops waiting, unless it says otherwise. */
+  readonly deadlineAfterMs: number;
+  readonly ttlMs: number;
   count: number = 0;
   bytes: number = 0;
   tokens: number = 0;
@@ -26,14 +24,19 @@ export class BandLane<T> {
   newest: Ticket<T> | null = null;
   /** The item with the band's own time to live that expires first. */
   soonest: Ticket<T> | null = null;
-  #latest: Ticket<T> | null = null;
-  readonly #active: LaneHeap<T> = new LaneHeap<T>();
+  readonly #active: IndexedHeap<TenantLane<T>> = new IndexedHeap<TenantLane<T>>();
   readonly #lanes: Map<string, TenantLane<T>> = new Map();
   #idleHead: TenantLane<T> | null = null;
   #idleTail: TenantLane<T> | null = null;
   #idleCount: number = 0;
   #virtual: number = 0;
   #turn: number = 0;
+
+  constructor(rank: number, times: { readonly deadlineAfterMs: number; readonly ttlMs: number }) {
+    this.rank = rank;
+    this.deadlineAfterMs = times.deadlineAfterMs;
+    this.ttlMs = times.ttlMs;
+  }
 
   /** Service that a tenant of weight 1 who always waited has had; never goes back. */
   get virtualTime(): number {
@@ -52,7 +55,7 @@ export class BandLane<T> {
   lane(tenant: string, weight: number): TenantLane<T> {
     let lane = this.#lanes.get(tenant);
     if (lane === undefined) {
-      lane = new TenantLane<T>(tenant, weight);
+      lane = new TenantLane<T>(tenant, this, weight);
       lane.counter = this.virtualTime;
       lane.floor = lane.counter;
       this.#lanes.set(tenant, lane);
@@ -73,12 +76,7 @@ export class BandLane<T> {
     if (this.newest === null) this.oldest = ticket;
     else this.newest.younger = ticket;
     this.newest = ticket;
-    if (!ticket.ownExpiry) {
-      ticket.sooner = this.#latest;
-      if (this.#latest === null) this.soonest = ticket;
-      else this.#latest.later = ticket;
-      this.#latest = ticket;
-    }
+    if (this.soonest === null && ticket.expiry === null) this.soonest = ticket;
     lane.append(ticket);
     this.#entered(ticket, lane, debtCap);
   }
@@ -97,27 +95,30 @@ export class BandLane<T> {
     else older.younger = ticket;
     if (younger === null) this.newest = ticket;
     else younger.older = ticket;
-    if (!ticket.ownExpiry) this.#restoreExpiry(ticket);
+    if (
+      ticket.expiry === null &&
+      (this.soonest === null || ticket.sequence < this.soonest.sequence)
+    ) {
+      this.soonest = ticket;
+    }
     ticket.lane.restore(ticket);
     this.#entered(ticket, ticket.lane, debtCap);
   }
 
   remove(ticket: Ticket<T>, nowMs: number): void {
     const lane = ticket.lane;
+    if (ticket === this.soonest) {
+      // Items with the band's own time to live stand in the order of their age; the others are passed over once.
+      let next = ticket.younger;
+      while (next !== null && next.expiry !== null) next = next.younger;
+      this.soonest = next;
+    }
     if (ticket.older === null) this.oldest = ticket.younger;
     else ticket.older.younger = ticket.younger;
     if (ticket.younger === null) this.newest = ticket.older;
     else ticket.younger.older = ticket.older;
     ticket.older = null;
     ticket.younger = null;
-    if (!ticket.ownExpiry) {
-      if (ticket.sooner === null) this.soonest = ticket.later;
-      else ticket.sooner.later = ticket.later;
-      if (ticket.later === null) this.#latest = ticket.sooner;
-      else ticket.later.sooner = ticket.sooner;
-      ticket.sooner = null;
-      ticket.later = null;
-    }
     this.count -= 1;
     this.bytes -= ticket.bytes;
     this.tokens -= ticket.tokens;
@@ -228,21 +229,6 @@ export class BandLane<T> {
       if (lane.counter > now) lags.set(tenant, lane.counter - now);
     }
     return lags;
-  }
-
-  #restoreExpiry(ticket: Ticket<T>): void {
-    let sooner: Ticket<T> | null = null;
-    let later = this.soonest;
-    while (later !== null && later.sequence < ticket.sequence) {
-      sooner = later;
-      later = later.later;
-    }
-    ticket.sooner = sooner;
-    ticket.later = later;
-    if (sooner === null) this.soonest = ticket;
-    else sooner.later = ticket;
-    if (later === null) this.#latest = ticket;
-    else later.sooner = ticket;
   }
 
   #nextTurn(): number {

@@ -1,15 +1,17 @@
 /**
  * A 4-ary heap that knows where each of its items is, so that any item can be removed or moved in O(log n).
- * Owns the order only: smallest key first, equal keys by smallest tie. Four children a node keep the keys of one
- * comparison round in one cache line, which is what makes it faster than a binary heap at a million items.
+ * Owns the order only: smallest key first, equal keys by smallest tie. Key and tie stand side by side, so that the four
+ * children of a node fill one cache line, which is what makes it faster than a binary heap at a million items.
  */
-export abstract class IndexedHeap<T extends object> {
-  #keys: Float64Array = new Float64Array(16);
-  #ties: Float64Array = new Float64Array(16);
-  readonly #items: T[] = [];
 
-  /** Stores an item's place in the item; -1 once it has left. */
-  protected abstract place(item: T, index: number): void;
+/** An item and its place; -1 once it has left. */
+export interface HeapItem {
+  heapIndex: number;
+}
+
+export class IndexedHeap<T extends HeapItem> {
+  #keys: Float64Array = new Float64Array(32);
+  readonly #items: T[] = [];
 
   get size(): number {
     return this.#items.length;
@@ -24,22 +26,11 @@ export abstract class IndexedHeap<T extends object> {
     return this.#items.length === 0 ? Number.POSITIVE_INFINITY : (this.#keys[0] as number);
   }
 
-  /** Tie of the first item; Infinity when empty. */
-  peekTie(): number {
-    return this.#items.length === 0 ? Number.POSITIVE_INFINITY : (this.#ties[0] as number);
-  }
-
   push(item: T, key: number, tie: number): void {
     const index = this.#items.length;
-    if (index === this.#keys.length) this.#grow();
+    if (index << 1 === this.#keys.length) this.#grow();
     this.#items.push(item);
     this.#rise(index, item, key, tie);
-  }
-
-  pop(): T | undefined {
-    const first = this.#items[0];
-    if (first !== undefined) this.removeAt(0);
-    return first;
   }
 
   removeAt(index: number): void {
@@ -49,88 +40,93 @@ export abstract class IndexedHeap<T extends object> {
     const gone = items[index] as T;
     const tail = items.pop() as T;
     if (index !== last) {
-      this.#settle(index, tail, this.#keys[last] as number, this.#ties[last] as number);
+      this.#settle(
+        index,
+        tail,
+        this.#keys[last << 1] as number,
+        this.#keys[(last << 1) + 1] as number,
+      );
     }
-    this.place(gone, -1);
+    gone.heapIndex = -1;
   }
 
-  /** Gives the item at a place a new key, keeping its tie unless a new one is given. */
-  update(index: number, key: number, tie?: number): void {
+  /** Gives the item at a place a new key and tie. */
+  update(index: number, key: number, tie: number): void {
     const item = this.#items[index];
-    if (item === undefined) return;
-    this.#settle(index, item, key, tie ?? (this.#ties[index] as number));
-  }
-
-  /** Items in no particular order. */
-  items(): readonly T[] {
-    return this.#items;
+    if (item !== undefined) this.#settle(index, item, key, tie);
   }
 
   #settle(index: number, item: T, key: number, tie: number): void {
-    const parent = (index - 1) >> 2;
-    if (index > 0 && this.#before(key, tie, parent)) this.#rise(index, item, key, tie);
+    const parent = ((index - 1) >> 2) << 1;
+    const keys = this.#keys;
+    const rises =
+      index > 0 &&
+      (key < (keys[parent] as number) ||
+        (key === keys[parent] && tie < (keys[parent + 1] as number)));
+    if (rises) this.#rise(index, item, key, tie);
     else this.#sink(index, item, key, tie);
   }
 
-  #before(key: number, tie: number, index: number): boolean {
-    const other = this.#keys[index] as number;
-    return key < other || (key === other && tie < (this.#ties[index] as number));
-  }
-
-  #set(index: number, item: T, key: number, tie: number): void {
-    this.#items[index] = item;
-    this.#keys[index] = key;
-    this.#ties[index] = tie;
-    this.place(item, index);
-  }
-
   #rise(start: number, item: T, key: number, tie: number): void {
+    const keys = this.#keys;
+    const items = this.#items;
     let index = start;
     while (index > 0) {
       const parent = (index - 1) >> 2;
-      if (!this.#before(key, tie, parent)) break;
-      this.#set(
-        index,
-        this.#items[parent] as T,
-        this.#keys[parent] as number,
-        this.#ties[parent] as number,
-      );
+      const parentKey = keys[parent << 1] as number;
+      const parentTie = keys[(parent << 1) + 1] as number;
+      if (!(key < parentKey || (key === parentKey && tie < parentTie))) break;
+      const moved = items[parent] as T;
+      items[index] = moved;
+      moved.heapIndex = index;
+      keys[index << 1] = parentKey;
+      keys[(index << 1) + 1] = parentTie;
       index = parent;
     }
-    this.#set(index, item, key, tie);
+    items[index] = item;
+    item.heapIndex = index;
+    keys[index << 1] = key;
+    keys[(index << 1) + 1] = tie;
   }
 
   #sink(start: number, item: T, key: number, tie: number): void {
-    const size = this.#items.length;
     const keys = this.#keys;
-    const ties = this.#ties;
+    const items = this.#items;
+    const size = items.length;
     let index = start;
     for (;;) {
       const first = (index << 2) + 1;
       if (first >= size) break;
       const end = Math.min(first + 4, size);
       let best = first;
+      let bestKey = keys[first << 1] as number;
+      let bestTie = keys[(first << 1) + 1] as number;
       for (let child = first + 1; child < end; child += 1) {
-        const a = keys[child] as number;
-        const b = keys[best] as number;
-        if (a < b || (a === b && (ties[child] as number) < (ties[best] as number))) best = child;
+        const childKey = keys[child << 1] as number;
+        if (childKey > bestKey) continue;
+        const childTie = keys[(child << 1) + 1] as number;
+        if (childKey === bestKey && childTie >= bestTie) continue;
+        best = child;
+        bestKey = childKey;
+        bestTie = childTie;
       }
-      const bestKey = keys[best] as number;
-      const bestTie = ties[best] as number;
       if (!(bestKey < key || (bestKey === key && bestTie < tie))) break;
-      this.#set(index, this.#items[best] as T, bestKey, bestTie);
+      const moved = items[best] as T;
+      items[index] = moved;
+      moved.heapIndex = index;
+      keys[index << 1] = bestKey;
+      keys[(index << 1) + 1] = bestTie;
       index = best;
     }
-    this.#set(index, item, key, tie);
+    items[index] = item;
+    item.heapIndex = index;
+    keys[index << 1] = key;
+    keys[(index << 1) + 1] = tie;
   }
 
   #grow(): void {
-    const size = this.#keys.length * 2;
-    const keys = new Float64Array(size);
-    const ties = new Float64Array(size);
+    const keys = new Float64Array(this.#keys.length * 2);
     keys.set(this.#keys);
-    ties.set(this.#ties);
     this.#keys = keys;
-    this.#ties = ties;
   }
 }

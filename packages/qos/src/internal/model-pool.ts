@@ -258,6 +258,14 @@ export class ModelPool {
     this.#host.granted(flight, nowMs);
   }
 
+  /** Whether anything of a band below this rank runs. */
+  hasLower(rank: number): boolean {
+    for (let lower = rank + 1; lower < this.bands.length; lower += 1) {
+      if (this.state(lower).inFlight > 0) return true;
+    }
+    return false;
+  }
+
   /** Takes note that a flight has left its endpoint. */
   left(flight: Flight): void {
     const state = this.state(flight.rank);

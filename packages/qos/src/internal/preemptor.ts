@@ -72,11 +72,7 @@ export class Preemptor {
 
   /** Reservations are promises: what they hold back from the flight is not taken from others. */
   #isWorthwhile(flight: Flight, pool: ModelPool): boolean {
-    if (pool.reservations.size > 0) return false;
-    for (let rank = flight.rank + 1; rank < pool.bands.length; rank += 1) {
-      if (pool.state(rank).inFlight > 0) return true;
-    }
-    return false;
+    return pool.reservations.size === 0 && pool.hasLower(flight.rank);
   }
 
   #stopStreams(flight: Flight, pool: ModelPool, nowMs: number): void {

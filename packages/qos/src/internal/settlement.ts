@@ -74,7 +74,9 @@ export class Settlement {
     if (pool === undefined || capacity === null || flight.rank > GUARDED_RANK) return;
     const target = pool.state(flight.rank).targets.tpotMs;
     if (target === null) return;
-    if (this.#context.guards.of(capacity).tempo(tpotMs, target, nowMs)) {
+    const isBreach = this.#context.guards.of(capacity).tempo(tpotMs, target, nowMs);
+    // Fewer sequences help only where lower bands give theirs up: urgent ones would wait instead of being slow.
+    if (isBreach && pool.hasLower(GUARDED_RANK)) {
       const { p50 } = pool.state(flight.rank).tracker.report(nowMs).e2eMs;
       capacity.slow(nowMs, (p50 ?? 0) * ROUND_TRIP_SHARE);
     }

@@ -3,10 +3,13 @@
  * those with a deadline of their own. Owns the order inside the tenant (earliest deadline first, then FIFO) and the
  * tenant's virtual counter; the band decides whose turn it is.
  */
-import { DeadlineHeap, type Ticket } from './ticket.js';
+import type { BandLane } from './band-lane.js';
+import { type OwnTime, OwnTimeHeap, type Ticket } from './ticket.js';
 
 export class TenantLane<T> {
   readonly tenant: string;
+  readonly band: BandLane<T>;
+  readonly rank: number;
   weight: number;
   /** Service received in weighted tokens (the virtual counter of VTC). */
   counter: number = 0;
@@ -27,18 +30,21 @@ export class TenantLane<T> {
   idle: boolean = false;
   #head: Ticket<T> | null = null;
   #tail: Ticket<T> | null = null;
-  #deadlines: DeadlineHeap<T> | null = null;
+  #deadlines: OwnTimeHeap<T> | null = null;
 
-  constructor(tenant: string, weight: number) {
+  constructor(tenant: string, band: BandLane<T>, weight: number) {
     this.tenant = tenant;
+    this.band = band;
+    this.rank = band.rank;
     this.weight = weight;
   }
 
   append(ticket: Ticket<T>): void {
     this.queued += 1;
-    if (ticket.ownDeadline) {
-      this.#deadlines ??= new DeadlineHeap<T>();
-      this.#deadlines.push(ticket, ticket.deadlineMs, ticket.sequence);
+    const { deadline } = ticket;
+    if (deadline !== null) {
+      this.#deadlines ??= new OwnTimeHeap<T>();
+      this.#deadlines.push(deadline, deadline.atMs, ticket.sequence);
       return;
     }
     ticket.prev = this.#tail;
@@ -49,7 +55,7 @@ export class TenantLane<T> {
 
   /** Puts an item back at the place its sequence gives it; it is usually the oldest, hence the walk from the head. */
   restore(ticket: Ticket<T>): void {
-    if (ticket.ownDeadline) {
+    if (ticket.deadline !== null) {
       this.append(ticket);
       return;
     }
@@ -70,8 +76,8 @@ export class TenantLane<T> {
 
   remove(ticket: Ticket<T>): void {
     this.queued -= 1;
-    if (ticket.ownDeadline) {
-      this.#deadlines?.removeAt(ticket.deadlineIndex);
+    if (ticket.deadline !== null) {
+      this.#deadlines?.removeAt(ticket.deadline.heapIndex);
       return;
     }
     if (ticket.prev === null) this.#head = ticket.next;
@@ -87,11 +93,12 @@ export class TenantLane<T> {
     const heap = this.#deadlines;
     const head = this.#head;
     if (heap === null || heap.size === 0) return head;
-    const own = heap.peek() as Ticket<T>;
-    if (head === null) return own;
-    if (own.deadlineMs < head.deadlineMs) return own;
-    if (own.deadlineMs > head.deadlineMs) return head;
-    return own.sequence < head.sequence ? own : head;
+    const own = heap.peek() as OwnTime<T>;
+    if (head === null) return own.ticket;
+    const headMs = head.deadlineMs;
+    if (own.atMs < headMs) return own.ticket;
+    if (own.atMs > headMs) return head;
+    return own.ticket.sequence < head.sequence ? own.ticket : head;
   }
 
   /** The item after another in FIFO order, for callers that look a few places ahead. */

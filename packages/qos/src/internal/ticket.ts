@@ -1,6 +1,7 @@
 /**
  * One waiting item with the links of every structure it stands in. Owns no order; the lanes and the queue link and
- * unlink it, which is what makes a cancel O(1) whatever the backlog.
+ * unlink it, which is what makes a cancel O(1) whatever the backlog. Kept small: at a million items its size is the
+ * price of every operation.
  */
 import { IndexedHeap } from './indexed-heap.js';
 import type { TenantLane } from './tenant-lane.js';
@@ -8,72 +9,66 @@ import type { TenantLane } from './tenant-lane.js';
 /** Waiting, handed out, or gone for another reason (cancelled, expired, displaced). */
 export type TicketState = 'queued' | 'taken' | 'gone';
 
+/** A time of the item's own, where its band's would not do: only those stand in a heap. */
+export class OwnTime<T> {
+  readonly ticket: Ticket<T>;
+  readonly atMs: number;
+  heapIndex: number = -1;
+
+  constructor(ticket: Ticket<T>, atMs: number) {
+    this.ticket = ticket;
+    this.atMs = atMs;
+  }
+}
+
 export class Ticket<T> {
   readonly value: T;
-  readonly rank: number;
+  readonly lane: TenantLane<T>;
   readonly cost: number;
   readonly tokens: number;
   readonly bytes: number;
   readonly enqueuedMs: number;
-  readonly deadlineMs: number;
-  readonly expiresMs: number;
   readonly sequence: number;
-  /** Whether the deadline is the item's own, so that FIFO does not keep it sorted. */
-  readonly ownDeadline: boolean;
-  /** Whether the expiry is the item's own, so that age does not keep it sorted. */
-  readonly ownExpiry: boolean;
-  readonly lane: TenantLane<T>;
   state: TicketState = 'queued';
+  deadline: OwnTime<T> | null = null;
+  expiry: OwnTime<T> | null = null;
   prev: Ticket<T> | null = null;
   next: Ticket<T> | null = null;
   older: Ticket<T> | null = null;
   younger: Ticket<T> | null = null;
-  sooner: Ticket<T> | null = null;
-  later: Ticket<T> | null = null;
-  deadlineIndex: number = -1;
-  expiryIndex: number = -1;
 
   constructor(
     value: T,
     lane: TenantLane<T>,
-    facts: {
-      rank: number;
-      cost: number;
-      tokens: number;
-      bytes: number;
-      enqueuedMs: number;
-      deadlineMs: number;
-      expiresMs: number;
-      sequence: number;
-      ownDeadline: boolean;
-      ownExpiry: boolean;
-    },
+    cost: number,
+    tokens: number,
+    bytes: number,
+    enqueuedMs: number,
+    sequence: number,
   ) {
     this.value = value;
     this.lane = lane;
-    this.rank = facts.rank;
-    this.cost = facts.cost;
-    this.tokens = facts.tokens;
-    this.bytes = facts.bytes;
-    this.enqueuedMs = facts.enqueuedMs;
-    this.deadlineMs = facts.deadlineMs;
-    this.expiresMs = facts.expiresMs;
-    this.sequence = facts.sequence;
-    this.ownDeadline = facts.ownDeadline;
-    this.ownExpiry = facts.ownExpiry;
+    this.cost = cost;
+    this.tokens = tokens;
+    this.bytes = bytes;
+    this.enqueuedMs = enqueuedMs;
+    this.sequence = sequence;
+  }
+
+  get rank(): number {
+    return this.lane.rank;
+  }
+
+  get deadlineMs(): number {
+    return this.deadline === null
+      ? this.enqueuedMs + this.lane.band.deadlineAfterMs
+      : this.deadline.atMs;
+  }
+
+  get expiresMs(): number {
+    return this.expiry === null ? this.enqueuedMs + this.lane.band.ttlMs : this.expiry.atMs;
   }
 }
 
-/** Tickets with deadlines of their own, earliest first. */
-export class DeadlineHeap<T> extends IndexedHeap<Ticket<T>> {
-  protected override place(ticket: Ticket<T>, index: number): void {
-    ticket.deadlineIndex = index;
-  }
-}
-
-/** Tickets with expiries of their own, earliest first. */
-export class ExpiryHeap<T> extends IndexedHeap<Ticket<T>> {
-  protected override place(ticket: Ticket<T>, index: number): void {
-    ticket.expiryIndex = index;
-  }
-}
+/** Times of their own, earliest first. */
+export class OwnTimeHeap<T> extends IndexedHeap<OwnTime<T>> {}
