@@ -16,6 +16,7 @@ import { listPartitions, watchPartitions } from './commands/partitions.js';
 import { plan } from './commands/plan.js';
 import { predictCommand } from './commands/predict.js';
 import { generateProfile, validateProfiles } from './commands/profile.js';
+import { simulate } from './commands/simulate.js';
 import { size } from './commands/size.js';
 import { status } from './commands/status.js';
 import { up } from './commands/up.js';
@@ -81,6 +82,7 @@ const COMMANDS: readonly string[] = [
   'doctor',
   'capture',
   'conformance',
+  'simulate',
   'size',
   'fit',
   'predict',
@@ -200,6 +202,21 @@ function createProgram(io: CommandIo, finish: Finish): Command {
     .option('--busy-scope <scope>', 'what blocks a switch on this kernel: card or node', 'card')
     .option('--out <file>', 'also write the report to a file')
     .action((options) => run((context) => conformance(context, options))(options));
+
+  add(
+    'simulate',
+    'keep a simulated machine live as a directory for --root, until Ctrl-C',
+    'aim-gpu simulate /tmp/machine --product MI300X',
+  )
+    .argument('<dir>', 'a new or an empty directory, or the one of an earlier run')
+    .option('--product <name>', 'product of its cards', 'MI300X')
+    .option('--cards <n>', 'how many there are, 1 to 8', toWhole, 1)
+    .option('--kernel <name>', 'what it behaves like: newest or rocm-6', 'newest')
+    .option('--realistic-timing', 'let switches and reloads take as long as real ones')
+    .option('--reboot', 'switch it off and on first')
+    .action((directory: string, options) =>
+      run((context) => simulate(context, directory, options))(options),
+    );
 
   withSizingFlags(
     add(

@@ -20,13 +20,14 @@ import {
   systemIds,
 } from '@aim-gpu/core';
 import { serveSharedDevice } from '@aim-gpu/core/node';
+import { readDeviceSocket } from '@aim-gpu/driver-simulated';
 import { parseFleet } from '@aim-gpu/fleet';
 import { createGateway, type Gateway } from '@aim-gpu/gateway';
 import { createMetrics } from '@aim-gpu/metrics';
 import { createModelLibrary } from '@aim-gpu/sizing';
 import type { Closers } from './closers.js';
 import type { CommandContext } from './context.js';
-import { type DriverOptions, openNode } from './drivers.js';
+import { type DriverOptions, type OpenNode, openNode } from './drivers.js';
 import { createEngineChoice } from './engines.js';
 import { type FleetOptions, toDriver } from './fleet-input.js';
 import { createLiveTenants } from './live-tenants.js';
@@ -81,7 +82,7 @@ export async function serveNode(
   // Engines that may not open their devices would die one after another.
   await here.rocm?.assertUsable();
   const others = fleet.nodes.filter((other) => other !== node && other.driver === 'simulated');
-  const deviceSocket = here.simulated === null ? null : path.join(stateDirectory, 'device.sock');
+  const deviceSocket = toDeviceSocket(context, here, options);
   const agent = createAgent({
     node: node.name,
     fleet,
@@ -126,6 +127,16 @@ export async function serveNode(
   const control = await serveControl({ socketPath, logger, target: agent.control(hooks) });
   closers.add(() => control.release());
   return { agent, gateway, hooks };
+}
+
+/** Where simulated engines find their device: here, with the machine whose tree `--root` names, or nowhere. */
+function toDeviceSocket(
+  context: CommandContext,
+  here: OpenNode,
+  { root }: DriverOptions,
+): string | null {
+  if (here.simulated !== null) return path.join(context.stateDirectory, 'device.sock');
+  return root === undefined ? null : readDeviceSocket(context.resolve(root));
 }
 
 function toLauncher(context: CommandContext, lasting: boolean): Launcher {

@@ -120,6 +120,7 @@ export function createSimulatedDriver(options: SimulatedDriverOptions): Simulate
     privileged: options.privileged !== false,
   });
   const { discover } = changes;
+  const sharedDevice = createSimulatedSharedDevice({ node, machine, clock, kernel, processes });
 
   const change = async (
     what: Omit<ChangeRequest, 'expect'>,
@@ -201,13 +202,14 @@ export function createSimulatedDriver(options: SimulatedDriverOptions): Simulate
       for (const stop of [...watchers]) stop();
       await Promise.all([...trees].map((tree) => tree.close()));
     },
-    sharedDevice: createSimulatedSharedDevice({ node, machine, clock, kernel, processes }),
+    sharedDevice,
     faults,
     materialize: async (directory, how) => {
       const tree: MaterializedMachine = await createMaterializedMachine({
         ...how,
         directory,
         changes,
+        sharedDevice,
         kernel,
         clock,
         privileged: options.privileged !== false,

@@ -22,5 +22,6 @@ export type {
   MaterializedMachine,
   MaterializeOptions,
 } from './materialize/materialized-machine.js';
+export { readDeviceSocket } from './materialize/tree-marker.js';
 export { hostProcesses, type ProcessTable } from './process-table.js';
 export type { SimulatedTiming } from './timing.js';

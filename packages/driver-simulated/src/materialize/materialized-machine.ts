@@ -3,10 +3,11 @@
  * executables it starts. Owns the loop that keeps tree and machine equal and takes up plain writes; what the files say
  * is in machine-image.ts, what a write does in kernel-files.ts.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import type { CallOptions, CardId, Clock } from '@aim-gpu/core';
+import type { CallOptions, CardId, Clock, SharedDevice } from '@aim-gpu/core';
+import { serveSharedDevice } from '@aim-gpu/core/node';
 import type { KernelVariant } from '../kernel.js';
 import type { MachineChanges } from '../machine-changes.js';
 import { createAmdSmi } from './amd-smi.js';
@@ -16,6 +17,7 @@ import { toTreeImage } from './machine-image.js';
 import { createModprobe } from './modprobe.js';
 import { MAX_SOCKET_PATH, serveTools, TOOL_PROGRAM, toExecutable } from './tool-server.js';
 import { createTreeBuilder, type TreeEntry, type TreeImage } from './tree-image.js';
+import { MARKER, toMarkerText } from './tree-marker.js';
 import { openTree } from './tree-writer.js';
 
 /** How the kernel took a write. */
@@ -55,6 +57,8 @@ export async function createMaterializedMachine(
   options: MaterializeOptions & {
     readonly directory: string;
     readonly changes: MachineChanges;
+    /** Served to engines that run on the tree. */
+    readonly sharedDevice: SharedDevice;
     readonly kernel: KernelVariant;
     readonly clock: Clock;
     readonly privileged: boolean;
@@ -66,8 +70,8 @@ export async function createMaterializedMachine(
   const directory = path.resolve(options.directory);
   const tree = openTree(directory);
   const files = createKernelFiles({ changes, kernel });
-  const socket = await placeSocket(directory);
-  const fixed = toToolFiles(directory, socket.path);
+  const sockets = await placeSockets(directory);
+  const fixed = toToolFiles(directory, sockets.tools);
   const closing = new AbortController();
   let shown: TreeImage = new Map();
   let shownOf = '';
@@ -129,12 +133,17 @@ export async function createMaterializedMachine(
 
   await nextTurn();
   const served = await serveTools({
-    socketPath: socket.path,
+    socketPath: sockets.tools,
     tools: {
       'amd-smi': shownAfter(createAmdSmi({ changes, files, kernel, privileged })),
       modprobe: shownAfter(createModprobe({ changes, privileged })),
     },
   });
+  const device = await serveSharedDevice({
+    device: options.sharedDevice,
+    socketPath: sockets.device,
+  });
+  await writeFile(path.join(directory, MARKER), toMarkerText(sockets.device));
   loop();
 
   /** What a tool has done can be read when it returns. */
@@ -153,8 +162,9 @@ export async function createMaterializedMachine(
     closing.abort();
     cancel();
     await turn;
+    await device.release();
     await served.release();
-    await socket.remove();
+    await sockets.remove();
     options.onClose();
   };
 
@@ -231,17 +241,24 @@ function toToolFiles(directory: string, socketPath: string): ReadonlyMap<string,
   return tree.image;
 }
 
-/** In the tree where its path is short enough for a socket, else in the host's temporary directory. */
-async function placeSocket(
+/** In the tree where its path is short enough for sockets, else in the host's temporary directory. */
+async function placeSockets(
   directory: string,
-): Promise<{ readonly path: string; remove(): Promise<void> }> {
-  const inside = path.join(directory, 'machine.sock');
-  if (Buffer.byteLength(inside) <= MAX_SOCKET_PATH) {
-    return { path: inside, remove: () => rm(inside, { force: true }) };
+): Promise<{ readonly tools: string; readonly device: string; remove(): Promise<void> }> {
+  const inDirectory = (place: string): { readonly tools: string; readonly device: string } => ({
+    tools: path.join(place, 'machine.sock'),
+    device: path.join(place, 'device.sock'),
+  });
+  const inside = inDirectory(directory);
+  if (Buffer.byteLength(inside.tools) <= MAX_SOCKET_PATH) {
+    const remove = async (): Promise<void> => {
+      for (const file of [inside.tools, inside.device]) await rm(file, { force: true });
+    };
+    return { ...inside, remove };
   }
   const outside = await mkdtemp(path.join(tmpdir(), 'aim-gpu-machine-'));
   return {
-    path: path.join(outside, 'machine.sock'),
+    ...inDirectory(outside),
     remove: () => rm(outside, { recursive: true, force: true }),
   };
 }

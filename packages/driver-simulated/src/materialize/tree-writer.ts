@@ -20,11 +20,10 @@ import {
 import path from 'node:path';
 import { AimError } from '@aim-gpu/core';
 import type { TreeEntry, TreeImage } from './tree-image.js';
+import { MARKER } from './tree-marker.js';
 
 /** What this machine puts directly into the directory. */
-const OWN_NAMES: readonly string[] = ['sys', 'proc', 'dev', 'bin', 'machine.sock'];
-/** Says that a directory is a materialized machine, and may be written over. */
-const MARKER = '.aim-gpu-simulated-machine';
+const OWN_NAMES: readonly string[] = ['sys', 'proc', 'dev', 'bin', 'machine.sock', 'device.sock'];
 
 /** A directory that follows an image. */
 export interface TreeWriter {
