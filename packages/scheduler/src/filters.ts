@@ -4,7 +4,7 @@
  */
 import type { Bytes, Reason, WorkloadName } from '@aim-gpu/core';
 import { formatBytes } from '@aim-gpu/core';
-import type { Candidate, Slot } from './problem.js';
+import { type Candidate, isAssignedTo, type Slot } from './problem.js';
 
 /** What a filter may look at: who is where so far. */
 export interface Occupancy {
@@ -82,8 +82,18 @@ function keepsApart(
   return a.placement.apart.includes(b.name) || b.placement.apart.includes(a.name);
 }
 
+const cordon: Filter = (candidate, slot) =>
+  slot.card.cordoned && !isAssignedTo(candidate, slot)
+    ? { code: 'cordoned', message: `card ${slot.card.id} takes nothing new` }
+    : null;
+
+const guard: Filter = (candidate, slot) =>
+  candidate.isProtected && !isAssignedTo(candidate, slot)
+    ? { code: 'protected', message: 'must stay where it runs' }
+    : null;
+
 /** Every filter, cheapest first. */
-const FILTERS: readonly Filter[] = [product, node, pin, exclusive, apart, memory];
+const FILTERS: readonly Filter[] = [cordon, guard, product, node, pin, exclusive, apart, memory];
 
 /** The first reason against putting a candidate on a slot, or null. */
 export function rejectionOf(candidate: Candidate, slot: Slot, occupancy: Occupancy): Reason | null {

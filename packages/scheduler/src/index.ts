@@ -35,6 +35,7 @@ export {
   type WorthComparison,
 } from './objective.js';
 export { generationOf, planFleet } from './plan-fleet.js';
+export type { FilterPlugin, PlaceView, Plugins, ScorePlugin } from './plugin.js';
 export type { FleetProblem } from './problem.js';
 export { layoutProblemsJsonSchema, parseLayoutProblems } from './schema.js';
 export {
@@ -42,3 +43,4 @@ export {
   type ExactResult,
   solveLayoutsExactly,
 } from './solve-layouts-exactly.js';
+export { toLayoutProblem, worthOfPlan } from './to-layout-problem.js';

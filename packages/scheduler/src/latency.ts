@@ -28,6 +28,11 @@ export interface LatencyModel {
   predictCard(residents: readonly Resident[]): ReadonlyMap<InstanceId, PlacedLatency>;
   /** TPOT of a candidate on slots that nobody else uses. */
   aloneTpotMs(candidate: Candidate, slots: readonly Slot[]): number;
+  /** TPOT and busy share of a candidate alone on slots; busy is 1 when its load is more than they can serve. */
+  alone(
+    candidate: Candidate,
+    slots: readonly Slot[],
+  ): { readonly tpotMs: number; readonly busy: number };
 }
 
 /** Busy share of a model whose load the fleet does not declare (CONTRACT §2). */
@@ -48,6 +53,12 @@ export function createLatencyModel(): LatencyModel {
       const latencies = predictResidents(residents);
       known.set(key, latencies);
       return latencies;
+    },
+    alone: (candidate, slots) => {
+      const member = toMember({ candidate, slots, memoryBytes: candidate.shareBytes });
+      const alone = predict(member);
+      const { tpotMs } = alone.ok ? means(alone) : saturated(member);
+      return { tpotMs: round(tpotMs), busy: alone.ok ? alone.busy : 1 };
     },
     aloneTpotMs: (candidate, slots) => {
       const resident = { candidate, slots, memoryBytes: candidate.shareBytes };

@@ -117,7 +117,8 @@ function suits(state: LayoutState, index: number, option: ModelOption): boolean 
   return (
     instance.allowed[option.kind] === true &&
     (instance.violation[option.kind] ?? 0) === 0 &&
-    instance.apart === null
+    instance.apart === null &&
+    instance.cards === null
   );
 }
 

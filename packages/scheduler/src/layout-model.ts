@@ -46,6 +46,8 @@ export interface ModelInstance {
   readonly violation: readonly number[];
   readonly score: readonly number[];
   readonly apart: ReadonlySet<number> | null;
+  /** Cards it may be on; null when any. */
+  readonly cards: ReadonlySet<number> | null;
   readonly pinCard: number;
   readonly pinPartition: number;
   readonly assignedCard: number;
@@ -105,7 +107,12 @@ export function toLayoutModel(problem: LayoutProblem): LayoutModel {
   const apart = toApart(problem, instanceIndex);
   const instances = problem.instances.map((instance, index): ModelInstance => {
     const band = BANDS.indexOf(instance.band);
-    const tpots = kinds.map(({ option }) => instance.tpotMs / option.speed);
+    const measured = ({ product, option }: (typeof kinds)[0]): { busy: number; tpotMs: number } =>
+      instance.measured?.[`${product} ${option.layout}`] ?? {
+        busy: instance.busy / option.speed,
+        tpotMs: instance.tpotMs / option.speed,
+      };
+    const tpots = kinds.map((kind) => measured(kind).tpotMs);
     const target = instance.targetTpotMs;
     return {
       band,
@@ -119,10 +126,14 @@ export function toLayoutModel(problem: LayoutProblem): LayoutModel {
           instance.bytes <= option.usableBytes &&
           (instance.products.length === 0 || instance.products.includes(product)),
       ),
-      busy: kinds.map(({ option }) => Math.min(1, instance.busy / option.speed)),
+      busy: kinds.map((kind) => Math.min(1, measured(kind).busy)),
       violation: tpots.map((tpot) => (target === null ? 0 : Math.max(0, tpot / target - 1))),
       score: tpots.map((tpot) => tpot / (target ?? 50) / 2 ** band),
       apart: apart[index] ?? null,
+      cards:
+        instance.cards === undefined
+          ? null
+          : new Set(instance.cards.map((id) => cardIndex.get(id) ?? -2)),
       pinCard: instance.pin === null ? -1 : (cardIndex.get(instance.pin.card) ?? -2),
       pinPartition: instance.pin?.partition ?? -1,
       assignedCard: instance.assigned === null ? -1 : (cardIndex.get(instance.assigned.card) ?? -1),

@@ -45,10 +45,14 @@ export interface LayoutInstance {
   /** TPOT alone on a whole card, and its target; null without one. */
   readonly tpotMs: number;
   readonly targetTpotMs: number | null;
+  /** By `product layout`: what it is there, where that is known better than from the partition's speed. */
+  readonly measured?: Readonly<Record<string, { readonly busy: number; readonly tpotMs: number }>>;
   /** A partition of its own. */
   readonly exclusive: boolean;
   /** Products it may run on; empty when any. */
   readonly products: readonly string[];
+  /** Cards it may run on; any when absent. */
+  readonly cards?: readonly string[];
   /** Instances that must not be on the same card. */
   readonly apart: readonly string[];
   /** Must be here; partition null when any of the card. */

@@ -101,6 +101,7 @@ class ProgramBuilder {
       for (const [instance, data] of instances.entries()) {
         if (data.allowed[kind] !== true || (data.pinCard !== -1 && data.pinCard !== option.card))
           continue;
+        if (data.cards !== null && !data.cards.has(option.card)) continue;
         if (data.ranks > 1 && partitions > 1 && partitions < data.ranks) continue;
         for (let partition = 0; partition < partitions; partition += 1) {
           if (data.pinPartition !== -1 && data.pinPartition !== partition) continue;

@@ -9,6 +9,7 @@ import { createLatencyModel, type LatencyModel } from './latency.js';
 import { compareWorth, type Worth } from './objective.js';
 import { type Packing, planPacking } from './packing.js';
 import { packingWorth } from './packing-worth.js';
+import { planLarge } from './plan-large.js';
 import type { CardChoice, SearchProblem } from './problem.js';
 
 /** The best packing found and what it is worth. */
@@ -24,9 +25,32 @@ const MAX_PACKINGS = 600;
 
 /** Finds layouts and places for a problem. Always returns a packing, if need be an empty one. */
 export function searchLayouts(problem: SearchProblem): SearchResult {
-  const search = new Search(problem, createLatencyModel());
+  const latency = createLatencyModel();
+  // The bare layout problem knows no plug-ins: with any, packings are tried one by one however long it takes.
+  const { filters = [], scores = [] } = problem.plugins;
+  const plain = filters.length + scores.length === 0;
+  if (plain && problem.cards.length * problem.candidates.length > LARGE_FLEET)
+    return searchLarge(problem, latency);
+  const search = new Search(problem, latency);
   for (const start of startingLayouts(problem.cards)) search.climbFrom(start);
   return search.result();
+}
+
+// Above this many pairs of card and instance, trying packings one by one takes seconds.
+const LARGE_FLEET = 400;
+
+/** One packing by the layout search; with the layouts as they are when its changes are more than the policy allows. */
+function searchLarge(problem: SearchProblem, latency: LatencyModel): SearchResult {
+  const packing = planLarge(problem, latency);
+  const { objective, repartition } = problem.fleet.policy;
+  const worthOf = (made: Packing, costMs: number): Worth =>
+    packingWorth(made, { objective, changeCostMs: costMs });
+  const downtimeMs = changeCostMs(problem, packing, { downtimeOnly: true });
+  if (downtimeMs <= repartition.maxDowntimeMs)
+    return { packing, worth: worthOf(packing, changeCostMs(problem, packing)), evaluated: 1 };
+  const fixed = problem.cards.map((card) => ({ ...card, layouts: [card.current] }));
+  const still = planLarge({ ...problem, cards: fixed }, latency);
+  return { packing: still, worth: worthOf(still, changeCostMs(problem, still)), evaluated: 2 };
 }
 
 class Search {

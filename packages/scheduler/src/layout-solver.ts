@@ -77,6 +77,9 @@ function search(
   for (; rounds < limit; rounds += 1) {
     if (rounds % CHECK_EVERY === 0) {
       if (options.shouldStop?.() === true) break;
+      // A large fleet with everybody placed is good enough after a short polish.
+      const { length } = state.model.cards;
+      if (length >= LARGE && waiting.length === 0 && rounds >= 2 * length) break;
       if (cools && compareWorth(state.worth(), bestWorth) < 0) {
         best = state.copy();
         bestWorth = state.worth();

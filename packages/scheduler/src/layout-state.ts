@@ -100,6 +100,7 @@ export class LayoutState {
     const option = this.optionOf(card);
     if (instance.allowed[option.kind] !== true) return false;
     if (instance.pinCard !== -1 && instance.pinCard !== card) return false;
+    if (instance.cards !== null && !instance.cards.has(card)) return false;
     if (instance.pinPartition !== -1 && instance.pinPartition !== partition) return false;
     const seat = this.seats[card]?.[partition];
     if (seat === undefined) return false;

@@ -6,6 +6,7 @@ import { type Bytes, bytes, type InstanceId, type Layout, type Reason } from '@a
 import { type Occupancy, rejectionOf } from './filters.js';
 import { type LatencyModel, type PlacedLatency, slowdownOf } from './latency.js';
 import { placementScore } from './place-score.js';
+import { pluginRejection, pluginScore } from './plugin.js';
 import {
   bandRank,
   type Candidate,
@@ -61,6 +62,7 @@ export function planPacking(
 function inOrder(candidates: readonly Candidate[]): readonly Candidate[] {
   return candidates.toSorted(
     (a, b) =>
+      Number(b.isProtected) - Number(a.isProtected) ||
       bandRank(a.workload.band) - bandRank(b.workload.band) ||
       Number(b.assigned !== null) - Number(a.assigned !== null),
   );
@@ -106,7 +108,9 @@ class Progress implements Occupancy {
   place(candidate: Candidate): Leftover['rejections'] | null {
     const rejections: { readonly slot: Slot; readonly reason: Reason }[] = [];
     const open = this.slots.filter((slot) => {
-      const reason = rejectionOf(candidate, slot, this);
+      const reason =
+        rejectionOf(candidate, slot, this) ??
+        pluginRejection(this.problem.plugins, candidate, slot, this);
       if (reason !== null) rejections.push({ slot, reason });
       return reason === null;
     });
@@ -156,13 +160,17 @@ class Progress implements Occupancy {
   }
 
   private scoreOf(candidate: Candidate, slots: readonly Slot[]): number {
-    return placementScore({
-      candidate,
-      slots,
-      occupancy: this,
-      objective: this.problem.fleet.policy.objective,
-      ownTpotMs: () => this.latency.aloneTpotMs(candidate, slots),
-    });
+    const own = pluginScore(this.problem.plugins, candidate, slots, this);
+    return (
+      own +
+      placementScore({
+        candidate,
+        slots,
+        occupancy: this,
+        objective: this.problem.fleet.policy.objective,
+        ownTpotMs: () => this.latency.aloneTpotMs(candidate, slots),
+      })
+    );
   }
 
   private memoryFor(candidate: Candidate, slots: readonly Slot[]): Bytes {
@@ -223,4 +231,17 @@ function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {
 
 function unique<T>(items: readonly T[]): readonly T[] {
   return [...new Set(items)];
+}
+
+const indexes = new WeakMap<Packing, ReadonlyMap<Slot, readonly Resident[]>>();
+
+/** Who is on each slot of a packing; made once for each packing. */
+export function residentsBySlot(packing: Packing): ReadonlyMap<Slot, readonly Resident[]> {
+  const known = indexes.get(packing);
+  if (known !== undefined) return known;
+  const index = new Map<Slot, Resident[]>();
+  for (const resident of packing.residents)
+    for (const slot of resident.slots) append(index, slot, resident);
+  indexes.set(packing, index);
+  return index;
 }

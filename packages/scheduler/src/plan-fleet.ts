@@ -12,12 +12,14 @@ import {
 } from '@aim-gpu/core';
 import { toLayoutChanges } from './changes.js';
 import { searchLayouts } from './layout-search.js';
-import type { Packing } from './packing.js';
+import { type Packing, residentsBySlot } from './packing.js';
 import { planIdOf } from './plan-id.js';
 import {
+  type CardChoice,
   type FleetProblem,
   type Resident,
   type SearchProblem,
+  type Slot,
   toSearchProblem,
 } from './problem.js';
 import { reasonsOf } from './reasons.js';
@@ -59,22 +61,28 @@ function toPlannedNodes(
   packing: Packing,
   inventories: readonly Inventory[],
 ): readonly PlannedNode[] {
+  const residents = residentsBySlot(packing);
+  const slotsOf = new Map<CardChoice, Slot[]>();
+  for (const slot of packing.slots) {
+    const list = slotsOf.get(slot.card);
+    if (list === undefined) slotsOf.set(slot.card, [slot]);
+    else list.push(slot);
+  }
   return inventories.map((inventory) => ({
     name: inventory.node,
     driver: inventory.driver,
     cards: problem.cards.flatMap((card, index) => {
       if (card.node !== inventory.node) return [];
       const layout = packing.layouts[index] ?? card.current;
-      const partitions = packing.slots
-        .filter((slot) => slot.card === card)
-        .map((slot) => ({
-          index: slot.index,
-          memoryBytes: slot.memoryBytes,
-          computeUnits: slot.computeUnits,
-          shares: packing.residents
-            .filter((resident) => resident.slots.includes(slot))
-            .map(({ candidate, memoryBytes }) => ({ instance: candidate.instance, memoryBytes })),
-        }));
+      const partitions = (slotsOf.get(card) ?? []).map((slot) => ({
+        index: slot.index,
+        memoryBytes: slot.memoryBytes,
+        computeUnits: slot.computeUnits,
+        shares: (residents.get(slot) ?? []).map(({ candidate, memoryBytes }) => ({
+          instance: candidate.instance,
+          memoryBytes,
+        })),
+      }));
       return [{ id: card.id, product: card.product.name, layout, partitions }];
     }),
   }));

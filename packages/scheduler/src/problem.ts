@@ -25,6 +25,7 @@ import {
 } from '@aim-gpu/core';
 import { findProduct, type Product, partitionGeometry } from '@aim-gpu/core/products';
 import { legalLayouts } from '@aim-gpu/partitioning';
+import type { Plugins } from './plugin.js';
 
 /** What {@link planFleet} plans: desired, observed and assigned state plus what each model needs. */
 export interface FleetProblem {
@@ -35,6 +36,12 @@ export interface FleetProblem {
   readonly demands: ReadonlyMap<WorkloadName, Demand>;
   /** What runs now; they are kept where they are when that costs nothing of higher worth. */
   readonly assignments?: readonly Assignment[];
+  /** Constraints and scores of the caller's own, beside the built-in ones. */
+  readonly plugins?: Plugins;
+  /** Cards that take nothing new and keep their layout: in maintenance, or degraded. What runs there stays. */
+  readonly cordoned?: readonly { readonly node: NodeName; readonly card: CardId }[];
+  /** Instances that must stay exactly where they run; their cards keep their layouts. */
+  readonly protectedInstances?: readonly InstanceId[];
 }
 
 /** A card that the search may lay out. */
@@ -48,6 +55,8 @@ export interface CardChoice {
   readonly current: Layout;
   /** Layouts the search may choose from, the current one first. */
   readonly layouts: readonly Layout[];
+  /** Takes nothing new. */
+  readonly cordoned: boolean;
 }
 
 /** One partition of a card in a chosen layout. */
@@ -71,6 +80,8 @@ export interface Candidate {
   readonly shareBytes: Bytes;
   /** Where it runs now, or null. */
   readonly assigned: Assignment | null;
+  /** Must stay where it runs. */
+  readonly isProtected: boolean;
 }
 
 /** An instance on the slots it was given: one for each of its ranks. */
@@ -89,12 +100,15 @@ export interface SearchProblem {
   /** In the order they are placed: most urgent band first, the hardest to place first within a band. */
   readonly candidates: readonly Candidate[];
   readonly assignments: readonly Assignment[];
+  readonly plugins: Plugins;
 }
 
 /** Translates a fleet problem. Throws `ERR_DEMAND_MISSING` (internal) for a workload without a demand. */
 export function toSearchProblem(problem: FleetProblem): SearchProblem {
   const assignments = problem.assignments ?? [];
-  const cards = problem.inventories.flatMap((inventory) => toCardChoices(inventory, problem.fleet));
+  const cards = problem.inventories.flatMap((inventory) =>
+    toCardChoices(inventory, problem, assignments),
+  );
   const candidates = problem.fleet.models.flatMap((workload) =>
     toCandidates(workload, problem, assignments),
   );
@@ -104,17 +118,30 @@ export function toSearchProblem(problem: FleetProblem): SearchProblem {
     cards,
     candidates: candidates.toSorted(byUrgencyThenSize),
     assignments,
+    plugins: problem.plugins ?? {},
   };
 }
 
-function toCardChoices(inventory: Inventory, fleet: Fleet): readonly CardChoice[] {
+function toCardChoices(
+  inventory: Inventory,
+  problem: FleetProblem,
+  assignments: readonly Assignment[],
+): readonly CardChoice[] {
+  const { fleet, cordoned = [], protectedInstances = [] } = problem;
+  const guarded = assignments.filter(({ instance }) => protectedInstances.includes(instance));
+
   return inventory.cards.flatMap((observed) => {
     const product = observed.product === null ? null : findProduct(observed.product);
     const { compute, memory } = observed.layout;
     // A card whose product or layout the driver could not tell cannot be planned with; the driver's problem says so.
     if (product === null || compute === null || memory === null) return [];
     const current: Layout = { compute, memory };
-    const mayChange = fleet.policy.repartition.allow && observed.writable;
+    const isHere = (place: { readonly node: NodeName; readonly card: CardId }): boolean =>
+      place.node === inventory.node && place.card === observed.id;
+    const isCordoned = cordoned.some(isHere);
+    const isGuarded = guarded.some(({ shares }) => shares.some(isHere));
+    const mayChange =
+      fleet.policy.repartition.allow && observed.writable && !isCordoned && !isGuarded;
     const others = mayChange
       ? legalLayouts(observed)
           .legal.map(({ layout }) => layout)
@@ -130,6 +157,7 @@ function toCardChoices(inventory: Inventory, fleet: Fleet): readonly CardChoice[
         observed,
         current,
         layouts: [current, ...others],
+        cordoned: isCordoned,
       },
     ];
   });
@@ -151,12 +179,15 @@ function toCandidates(
   }
   return Array.from({ length: plannedReplicas(workload) }, (_, replica) => {
     const instance = instanceId(workload.name, replica);
+    const assigned = assignments.find((assignment) => assignment.instance === instance) ?? null;
     return {
       instance,
+      isProtected:
+        assigned !== null && (problem.protectedInstances ?? []).includes(assigned.instance),
       workload,
       demand,
       shareBytes: shareBytesOf(workload, demand),
-      assigned: assignments.find((assignment) => assignment.instance === instance) ?? null,
+      assigned,
     };
   });
 }
@@ -189,6 +220,7 @@ function byUrgencyThenSize(a: Candidate, b: Candidate): number {
 /** The fewer places a candidate can go, the earlier it chooses. */
 function freedom(candidate: Candidate): number {
   const { placement } = candidate.workload;
+  if (candidate.isProtected) return -1;
   if (placement.pin !== null) return 0;
   return placement.exclusive ? 1 : 2;
 }

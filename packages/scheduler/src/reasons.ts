@@ -3,7 +3,7 @@
  */
 import { formatBytes, formatLayout, type Reason } from '@aim-gpu/core';
 import { type PlacedLatency, slowdownOf } from './latency.js';
-import type { Packing } from './packing.js';
+import { type Packing, residentsBySlot } from './packing.js';
 import { sloExcess } from './packing-worth.js';
 import { isAssignedTo, type Resident, type SearchProblem } from './problem.js';
 
@@ -51,9 +51,9 @@ function placeReason(problem: SearchProblem, { candidate, slots, memoryBytes }: 
 }
 
 function companyReason(packing: Packing, resident: Resident): Reason {
-  const others = packing.residents.filter(
-    (other) => other !== resident && other.slots.some((slot) => resident.slots.includes(slot)),
-  );
+  const bySlot = residentsBySlot(packing);
+  const all = resident.slots.flatMap((slot) => bySlot.get(slot) ?? []);
+  const others = [...new Set(all)].filter((other) => other !== resident);
   if (others.length === 0) return { code: 'alone', message: 'nobody else on its partition' };
   const names = others.map((other) => other.candidate.instance).join(', ');
   return { code: 'shares', message: `shares its partition with ${names}` };

@@ -33,14 +33,18 @@ const instance = z.strictObject({
   busy: z.number().nonnegative().max(1),
   tpotMs: share,
   targetTpotMs: share.nullable(),
+  measured: z
+    .record(z.string(), z.strictObject({ busy: z.number().nonnegative(), tpotMs: share }))
+    .optional(),
   exclusive: z.boolean(),
   products: z.array(z.string()),
+  cards: z.array(z.string()).optional(),
   apart: z.array(z.string()),
   pin: z.strictObject({ card: z.string(), partition: size.nullable() }).nullable(),
   assigned: z.strictObject({ card: z.string(), partitions: z.array(size).min(1) }).nullable(),
 });
 
-const file: z.ZodType<{ readonly problems: readonly LayoutProblem[] }> = z.strictObject({
+const file = z.strictObject({
   problems: z
     .array(
       z.strictObject({
@@ -78,7 +82,8 @@ export function parseLayoutProblems(
     const [issue] = result.error.issues;
     throw invalid(`${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'is wrong'}`, result.error);
   }
-  return result.data.problems;
+  // An absent and an undefined `measured` mean the same.
+  return result.data.problems as readonly LayoutProblem[];
 }
 
 /** The JSON Schema (2020-12) of a file of layout problems. */
