@@ -41,7 +41,13 @@ export async function applyRepartition(
   const inventory = await driver.discover(options);
   const holds = hasReached(toCardLayouts(inventory), plan.to);
   if (holds && (plan.steps.length === 0 || outcomeOf(records, plan.id) === 'applied')) {
-    return { ok: true, outcome: 'already-applied', inventory, tookMs: clock.monoMs() - startedAt };
+    return {
+      ok: true,
+      outcome: 'already-applied',
+      inventory,
+      tookMs: clock.monoMs() - startedAt,
+      warnings: [],
+    };
   }
   if (inventory.generation !== plan.generation) throw staleError(plan, inventory);
   await appendRecord(store, { type: 'begin', plan, at: clock.epochMs() });

@@ -11,6 +11,13 @@ export {
   type LayoutDifference,
 } from './assert-layout.js';
 export type { BlastRadius, RepartitionCost, StopCause, StoppedInstance } from './blast-radius.js';
+export { checkpoint, readCheckpoint } from './checkpoint.js';
+export type {
+  HookOutcome,
+  HookRunner,
+  RepartitionHook,
+  RepartitionHooks,
+} from './hooks.js';
 export { toLayoutChanges } from './layout-changes.js';
 export {
   judgeLayout,
@@ -20,8 +27,31 @@ export {
   legalLayouts,
   type RefusedLayout,
 } from './layout-rules.js';
+export {
+  exportLayout,
+  type LayoutSpec,
+  parseLayoutSpec,
+  parseLayoutWishes,
+  toDesiredLayouts,
+} from './layout-spec.js';
 export { expectedLoadMode } from './load-mode.js';
 export type { CardLayout, CardTarget, LayoutStep } from './next-step.js';
+export {
+  type CardActivity,
+  type ChoiceOptions,
+  chooseMerges,
+  choosePartition,
+  DEFAULT_SWITCH_POLICY,
+  type PartitionChoice,
+  type PartitionRequest,
+  type SwitchPolicy,
+  toCardActivity,
+} from './partition-request.js';
+export {
+  explainTargets,
+  type PastRepartition,
+  toRepartitionHistory,
+} from './repartition-history.js';
 export { readRepartitionHistory } from './repartition-journal.js';
 export {
   type PlanRepartitionOptions,
@@ -37,6 +67,17 @@ export type {
   RepartitionProgress,
   RepartitionResult,
 } from './repartition-result.js';
+export {
+  type ClaimResult,
+  claimShares,
+  deriveLedger,
+  type HeldShare,
+  type PartitionAccount,
+  releaseShares,
+  resizeShares,
+  type ShareClaim,
+  type ShareLedger,
+} from './share-ledger.js';
 export { DEFAULT_LIMITS, type RepartitionLimits } from './step-runner.js';
 export {
   type DurationRange,

@@ -15,6 +15,7 @@ import type {
   Reason,
   StateStore,
 } from '@aim-gpu/core';
+import type { RepartitionHooks } from './hooks.js';
 import { hiveKey, type LayoutStep } from './next-step.js';
 import type { RepartitionLimits } from './step-runner.js';
 
@@ -49,6 +50,8 @@ export interface RepartitionOptions extends CallOptions {
   /** Told how far it is. */
   readonly onProgress?: (progress: RepartitionProgress) => void;
   readonly limits?: Partial<RepartitionLimits>;
+  /** Programs that run when everything has drained, and when it is over; also after a crash. */
+  readonly hooks?: RepartitionHooks;
   /** The command by which a person goes on after a degraded stop. */
   readonly resumeCommand?: string;
 }
@@ -70,6 +73,8 @@ export type RepartitionResult =
       readonly outcome: 'applied' | 'already-applied';
       readonly inventory: Inventory;
       readonly tookMs: number;
+      /** Hooks that failed afterwards; empty when all is well. */
+      readonly warnings: readonly Reason[];
     }
   | {
       readonly ok: false;

@@ -5,6 +5,7 @@
  */
 import { AimError, type Inventory, type PlanId, type Reason, silentLogger } from '@aim-gpu/core';
 import { toCardLayouts } from './assert-layout.js';
+import { runHooksAfter, runHooksBefore } from './hooks.js';
 import { xcdsOf } from './load-mode.js';
 import { type CardTarget, hiveKey, nextStep } from './next-step.js';
 import { appendRecord, readRepartitionHistory, shortenHistory } from './repartition-journal.js';
@@ -43,7 +44,9 @@ export async function finishTransaction(
     if ('inventory' in applied) {
       const { inventory } = applied;
       report(options, plan, { phase: 'done', change: null, begun: plan.steps.length, startedAt });
-      return { ok: true, outcome: 'applied', inventory, tookMs: clock.monoMs() - startedAt };
+      const warnings = await after(options);
+      const tookMs = clock.monoMs() - startedAt;
+      return { ok: true, outcome: 'applied', inventory, tookMs, warnings };
     }
     failure = applied.failure;
     const record = { type: 'rolling-back', id: plan.id, at: clock.epochMs() } as const;
@@ -57,21 +60,35 @@ export async function finishTransaction(
   } catch (backError) {
     const seen = await readOrNull(driver);
     await end(options, plan, 'degraded', seen, backError);
+    const failedHooks = await after(options);
     const back = describeError(backError);
     return {
       ok: false,
       outcome: 'degraded',
       state: degradedState(seen),
       inventory: seen,
-      reasons: [...reasons, { code: back.code, message: `rolling back: ${back.message}` }],
+      reasons: [
+        ...reasons,
+        { code: back.code, message: `rolling back: ${back.message}` },
+        ...failedHooks,
+      ],
       error: AimError.is(backError) ? backError : error,
       nextCommand: options.resumeCommand ?? 'aim-gpu up',
     };
   }
   await end(options, plan, 'rolled-back', inventory, error);
+  const failedHooks = await after(options);
   if (options.signal?.aborted && failure === options.signal.reason) throw failure;
   const staged = stagedLeftOver(await readRepartitionHistory(store), plan.id);
-  return { ok: false, outcome: 'rolled-back', inventory, reasons: [...reasons, ...staged], error };
+  const all = [...reasons, ...staged, ...failedHooks];
+  return { ok: false, outcome: 'rolled-back', inventory, reasons: all, error };
+}
+
+async function after({
+  hooks,
+  logger = silentLogger,
+}: RepartitionOptions): Promise<readonly Reason[]> {
+  return hooks === undefined ? [] : runHooksAfter(hooks, { logger });
 }
 
 /** Goes forward and closes the transaction; what stopped it is a value, so that nothing after the end can undo it. */
@@ -113,6 +130,10 @@ async function drain(options: RepartitionOptions, plan: RepartitionPlan): Promis
   const request = { node: plan.node, instances: plan.stops };
   await options.drain(signal === undefined ? request : { ...request, signal });
   signal?.throwIfAborted();
+  // A crash from here to the record runs the hooks once more: they have to be repeatable, as draining has.
+  const { hooks, logger = silentLogger } = options;
+  if (hooks !== undefined)
+    await runHooksBefore(hooks, { logger, ...(signal === undefined ? {} : { signal }) });
   await appendRecord(store, { type: 'drained', id: plan.id, at: clock.epochMs() });
 }
 
