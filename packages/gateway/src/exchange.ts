@@ -113,7 +113,10 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
     live.add(this);
     this.#tools.retries.note(this.#request.readMs);
     const admission = qos.tryAdmit(this.#request.admit);
-    if (admission !== null) return this.#admitted(admission);
+    if (admission !== null) {
+      this.#admitted(admission);
+      return;
+    }
     this.#wait = new AbortController();
     this.#await(qos.admit(this.#request.admit, { signal: this.#wait.signal }));
   }
@@ -128,12 +131,16 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
   check(nowMs: number): void {
     const { timeouts, readMs, response } = this.#request;
     if (this.#state === 'over' || this.#state === 'waiting') return;
-    if (nowMs - readMs > timeouts.totalMs) return this.#late();
+    if (nowMs - readMs > timeouts.totalMs) {
+      this.#late();
+      return;
+    }
     if (response.writableNeedDrain) {
       // It is the client that does not read; nobody waits for an answer there.
       if (nowMs - this.#activeMs <= timeouts.idleMs) return;
       response.destroy();
-      return this.clientGone();
+      this.clientGone();
+      return;
     }
     if (this.#status === 0) {
       if (nowMs - this.#sentMs > timeouts.firstByteMs) this.#late();
@@ -166,8 +173,10 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
 
   began(status: number, headers: IncomingHttpHeaders): void {
     this.#activeMs = this.#tools.clock.monoMs();
-    if (status === 429 || status === 503)
-      return this.#again(upstreamFailed('refused'), { suspend: true });
+    if (status === 429 || status === 503) {
+      this.#again(upstreamFailed('refused'), { suspend: true });
+      return;
+    }
     this.#status = status;
     this.#headers = headers;
     if (String(headers['content-type'] ?? '').includes('text/event-stream'))
@@ -193,8 +202,9 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
     const rest = tap === null ? this.#takeHeld() : tap.end();
     if (tap === null && !response.headersSent) this.#usage = usageOfAnswer(rest);
     if (!response.headersSent && !this.#begin(tap === null ? rest.length : null)) return;
-    if (rest.length > 0) response.end(rest);
-    else response.end();
+    // A short text goes out in one piece with its headers, a buffer in two.
+    if (tap === null && rest.length <= ONE_PIECE_BYTES) response.end(rest.toString('latin1'), 'latin1');
+    else response.end(rest);
     this.#end(this.#status, this.#status < 400 ? 'complete' : 'invalid');
   }
 
@@ -232,7 +242,10 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
       if (admission.ok) admission.permit.done('client_gone');
       return;
     }
-    if (admission.ok) return this.#send(admission.permit);
+    if (admission.ok) {
+      this.#send(admission.permit);
+      return;
+    }
     const { response } = this.#request;
     const headers = this.#answerHeaders(null, admission.queueMs);
     if (admission.reason === 'preempted') headers.push('x-qos-preempted', 'true');
@@ -247,8 +260,10 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
     this.#permit = permit;
     this.#state = 'sent';
     const endpoint = served.find(admit.model)?.endpoints.get(permit.endpoint);
-    if (endpoint === undefined)
-      return this.#again(modelUnavailable(admit.model, null), { suspend: true });
+    if (endpoint === undefined) {
+      this.#again(modelUnavailable(admit.model, null), { suspend: true });
+      return;
+    }
     this.#tries += 1;
     this.#sentMs = clock.monoMs();
     this.#activeMs = this.#sentMs;
@@ -332,7 +347,10 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
   #late(): void {
     this.#call?.cancel();
     const { response } = this.#request;
-    if (response.headersSent) return this.#breakOff(504);
+    if (response.headersSent) {
+      this.#breakOff(504);
+      return;
+    }
     const headers = this.#answerHeaders(this.#permit?.endpoint ?? null, this.#permit?.queueMs ?? 0);
     this.#end(refuse(response, upstreamFailed('timeout'), headers), 'failed');
   }
@@ -444,6 +462,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
   }
 }
 
+const ONE_PIECE_BYTES = 16 * 1024;
 const EMPTY = Buffer.alloc(0);
 const STREAM_HEADERS: readonly string[] = [
   'cache-control',

@@ -2,7 +2,7 @@
  * API keys → tenants. Owns the look-up: keys are held as SHA-256 digests only, found in O(1) and compared in constant
  * time. Where keys come from is tenant-keys.ts's.
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { createHash, hash, timingSafeEqual } from 'node:crypto';
 import type { Tenant } from '@aim-gpu/core';
 
 /** One key of a tenant, as its digest. */
@@ -36,7 +36,8 @@ export function createKeyRing(keys: readonly KeyDigest[]): KeyRing {
       return byDigest.size;
     },
     find: (key) => {
-      const digest = createHash('sha256').update(key, 'utf8').digest();
+      // In one step: a hash object of its own costs as much again.
+      const digest = hash('sha256', key, 'buffer');
       const entry = byDigest.get(digest.toString('hex'));
       // The map compares digests, which an attacker cannot steer; the comparison that decides takes constant time.
       return entry !== undefined && timingSafeEqual(entry.digest, digest) ? entry.tenant : null;

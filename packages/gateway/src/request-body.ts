@@ -22,7 +22,10 @@ export function readBody(
     done(read);
   };
   const announced = request.headers['content-length'];
-  if (announced !== undefined && Number(announced) > maxBytes) return finish('too-large');
+  if (announced !== undefined && Number(announced) > maxBytes) {
+    finish('too-large');
+    return;
+  }
   request.on('data', (chunk: Buffer) => {
     size += chunk.length;
     if (size <= maxBytes) {

@@ -107,28 +107,51 @@ function route(tools: HandlerTools, incoming: Incoming): void {
   const { request } = incoming;
   const method = request.method ?? 'GET';
   const url = request.url ?? '/';
-  if (url.length > tools.limits.maxUrlBytes)
-    return reject(tools, incoming, badRequest('the URL is too long', { status: 414 }));
+  if (url.length > tools.limits.maxUrlBytes) {
+    reject(tools, incoming, badRequest('the URL is too long', { status: 414 }));
+    return;
+  }
   const query = url.indexOf('?');
   const path = query < 0 ? url : url.slice(0, query);
-  if (!path.startsWith('/v1/')) return reject(tools, incoming, unknownPath(method, path));
+  if (!path.startsWith('/v1/')) {
+    reject(tools, incoming, unknownPath(method, path));
+    return;
+  }
   const { authorization } = request.headers;
   const caller = identify(tools.tenants, authorization);
-  if (caller === null) return reject(tools, incoming, invalidApiKey(authorization !== undefined));
-  if (method === 'GET' && path === '/v1/models')
-    return answer(incoming, { object: 'list', data: tools.served.list() });
-  if (method === 'GET' && path.startsWith('/v1/models/')) return oneModel(tools, incoming, path);
+  if (caller === null) {
+    reject(tools, incoming, invalidApiKey(authorization !== undefined));
+    return;
+  }
+  if (method === 'GET' && path === '/v1/models') {
+    answer(incoming, { object: 'list', data: tools.served.list() });
+    return;
+  }
+  if (method === 'GET' && path.startsWith('/v1/models/')) {
+    oneModel(tools, incoming, path);
+    return;
+  }
   const tenant = { tenant: caller.name };
   const mayPass = method === 'POST' && PLAIN_PATH.test(path) && !ENGINE_CONTROL.has(path);
-  if (!mayPass) return reject(tools, incoming, unknownPath(method, path), tenant);
-  if (tools.isDraining()) return reject(tools, incoming, refusalToOpenAi(DRAINING), tenant);
+  if (!mayPass) {
+    reject(tools, incoming, unknownPath(method, path), tenant);
+    return;
+  }
+  if (tools.isDraining()) {
+    reject(tools, incoming, refusalToOpenAi(DRAINING), tenant);
+    return;
+  }
   // Nothing is unpacked here, so there is nothing that could unpack to more than was sent.
   const coding = request.headers['content-encoding'];
   if (coding !== undefined && coding !== 'identity') {
     const error = badRequest('the body must not be compressed', { status: 415 });
-    return reject(tools, incoming, error, tenant);
+    reject(tools, incoming, error, tenant);
+    return;
   }
-  if (!tools.traffic.open(caller.name)) return reject(tools, incoming, tooManyOpen(), tenant);
+  if (!tools.traffic.open(caller.name)) {
+    reject(tools, incoming, tooManyOpen(), tenant);
+    return;
+  }
   incoming.response.once('close', () => tools.traffic.closed(caller.name));
   generate(tools, incoming, caller, path);
 }
@@ -210,16 +233,27 @@ function understood(
 ): void {
   const readMs = tools.clock.monoMs();
   const facts = readFacts(body, { path });
-  if ('status' in facts) return reject(tools, incoming, facts, { tenant: caller.name });
+  if ('status' in facts) {
+    reject(tools, incoming, facts, { tenant: caller.name });
+    return;
+  }
   const asked = tools.served.find(facts.model);
-  if (asked === undefined)
-    return reject(tools, incoming, modelNotFound(facts.model), { tenant: caller.name });
+  if (asked === undefined) {
+    reject(tools, incoming, modelNotFound(facts.model), { tenant: caller.name });
+    return;
+  }
   const begin = (served: Served): void =>
     exchange(tools, incoming, { caller, facts, readMs, asked, served });
-  if (asked.ready > 0) return begin(asked);
+  if (asked.ready > 0) {
+    begin(asked);
+    return;
+  }
   const fallback =
     asked.model.fallback === null ? undefined : tools.served.find(asked.model.fallback);
-  if (fallback !== undefined && fallback.ready > 0) return begin(fallback);
+  if (fallback !== undefined && fallback.ready > 0) {
+    begin(fallback);
+    return;
+  }
   hold(tools, incoming.response, { model: asked.model, bytes: body.length })
     .then((outcome) => {
       if (outcome === 'ready') return begin(asked);
@@ -276,7 +310,8 @@ function exchange(
   const accounts = caller.accounts(model.workload);
   if (!mayRepeat(tools, caller, { headers, model, band, readMs })) {
     const labels = { tenant: caller.name, model: model.workload, band };
-    return reject(tools, incoming, retryShed(1000), labels);
+    reject(tools, incoming, retryShed(1000), labels);
+    return;
   }
   const prefixes = served.ready > 1 ? tools.affinity.digest(model.workload, facts.prompt()) : [];
   const trace = continueTrace(header(headers['traceparent']), requestId);

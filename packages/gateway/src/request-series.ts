@@ -52,13 +52,14 @@ class Series implements RequestSeries {
   readonly #kinds: Map<string, MetricLabels> = new Map();
 
   constructor(model: string, tenant: string, band: Band) {
-    this.labels = { model, tenant, band };
+    // Frozen ones may be remembered by the sink.
+    this.labels = Object.freeze({ model, tenant, band });
   }
 
   withCode(code: number): MetricLabels {
     let labels = this.#codes.get(code);
     if (labels === undefined) {
-      labels = { ...this.labels, code: String(code) };
+      labels = Object.freeze({ ...this.labels, code: String(code) });
       this.#codes.set(code, labels);
     }
     return labels;
@@ -67,7 +68,7 @@ class Series implements RequestSeries {
   withKind(kind: 'input' | 'output' | 'cached'): MetricLabels {
     let labels = this.#kinds.get(kind);
     if (labels === undefined) {
-      labels = { ...this.labels, kind };
+      labels = Object.freeze({ ...this.labels, kind });
       this.#kinds.set(kind, labels);
     }
     return labels;

@@ -44,6 +44,11 @@ interface Held {
   readonly definition: MetricDefinition;
   readonly collector: Collector;
   readonly sets: LabelSets;
+  /**
+   * Label objects that were checked and admitted as they are. Callers on a hot path keep one object for each series;
+   * checking it anew for every sample costs more than counting.
+   */
+  readonly admitted: WeakSet<MetricLabels>;
 }
 
 function toCollector(definition: MetricDefinition, registry: Registry): Collector {
@@ -77,7 +82,8 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
   const complained = new Set<string>();
   for (const definition of options.definitions ?? METRICS) {
     const sets = createLabelSets(options.maxLabelSets ?? 2000);
-    held.set(definition.name, { definition, collector: toCollector(definition, registry), sets });
+    const collector = toCollector(definition, registry);
+    held.set(definition.name, { definition, collector, sets, admitted: new WeakSet() });
   }
   if (options.defaults === true) collectDefaultMetrics({ register: registry });
 
@@ -100,34 +106,44 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     if (metric === undefined) return refuse(name, `there is no metric ${name}`, labels);
     if (metric.definition.type !== type)
       return refuse(name, `${name} is a ${metric.definition.type}, not a ${type}`, labels);
-    const known: readonly string[] = metric.definition.labels;
-    const strange = Object.keys(labels).find((label) => !known.includes(label));
-    if (strange !== undefined) return refuse(name, `${name} has no label ${strange}`, labels);
+    if (!metric.admitted.has(labels)) {
+      const known: readonly string[] = metric.definition.labels;
+      const strange = Object.keys(labels).find((label) => !known.includes(label));
+      if (strange !== undefined) return refuse(name, `${name} has no label ${strange}`, labels);
+    }
     if (!Number.isFinite(value) || (type === 'counter' && value < 0))
       return refuse(name, `${value} is not a value of the ${type} ${name}`, labels);
     return metric;
   };
 
+  const admit = ({ admitted, sets }: Held, labels: MetricLabels): MetricLabels => {
+    if (admitted.has(labels)) return labels;
+    const folded = sets.admit(labels);
+    if (folded === labels && Object.isFrozen(labels)) admitted.add(labels);
+    return folded;
+  };
+
   return {
     count(name, labels, by = 1) {
       const metric = find('counter', name, labels, by);
-      if (metric?.collector instanceof Counter) metric.collector.inc(metric.sets.admit(labels), by);
+      if (metric?.collector instanceof Counter) metric.collector.inc(admit(metric, labels), by);
     },
     gauge(name, labels, value) {
       const metric = find('gauge', name, labels, value);
       if (metric?.collector instanceof Gauge)
-        metric.collector.set(metric.sets.admit(labels), value);
+        metric.collector.set(admit(metric, labels), value);
     },
     clear(name, labels) {
       const metric = find('gauge', name, labels, 0);
       if (metric === null) return;
       metric.collector.remove(labels);
       metric.sets.release(labels);
+      metric.admitted.delete(labels);
     },
     observe(name, labels, value) {
       const metric = find('histogram', name, labels, value);
       if (metric?.collector instanceof Histogram)
-        metric.collector.observe(metric.sets.admit(labels), value);
+        metric.collector.observe(admit(metric, labels), value);
     },
     exposition: () => registry.metrics(),
     contentType: registry.contentType,

@@ -1,0 +1,121 @@
+// The load: `client-process.ts json <port> <connections> <requests>` or `… sse <port> <streams> <rounds> <tokens> <interval ms>`.
+// Prints its figures as one message to its parent after a warm-up, which it announces.
+import { Agent, request } from 'node:http';
+
+const [kind = '', port = '', ...rest] = process.argv.slice(2);
+const [first = 1, second = 1, third = 1, fourth = 20] = rest.map(Number);
+const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY, noDelay: true });
+const HEADERS = { 'content-type': 'application/json', authorization: 'Bearer sk-bench' };
+const messages = [{ role: 'user', content: 'x'.repeat(200) }];
+
+function quantile(sorted: readonly number[], share: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
+}
+
+function ask(body: string, onText: (text: string) => void): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const sent = request(
+      {
+        host: '127.0.0.1',
+        port: Number(port),
+        path: '/v1/chat/completions',
+        method: 'POST',
+        headers: { ...HEADERS, 'content-length': body.length },
+        agent,
+      },
+      (response) => {
+        response.setEncoding('latin1');
+        response.on('data', onText);
+        response.on('end', () => resolve(response.statusCode ?? 0));
+        response.on('error', reject);
+      },
+    );
+    sent.on('error', reject);
+    sent.end(body);
+  });
+}
+
+/** Counts, not seconds: on a busy machine a time would end before anything is compiled. */
+async function json(connections: number, requests: number): Promise<object> {
+  const body = JSON.stringify({ model: 'm', messages, max_tokens: 64 });
+  const times: number[] = [];
+  let errors = 0;
+  let left = 0;
+  const work = async (record: boolean): Promise<void> => {
+    while (left > 0) {
+      left -= 1;
+      const start = performance.now();
+      const status = await ask(body, () => undefined).catch(() => 0);
+      if (status !== 200) errors += 1;
+      if (record) times.push(performance.now() - start);
+    }
+  };
+  const all = (count: number, record: boolean): Promise<unknown> => {
+    left = count;
+    return Promise.all(Array.from({ length: connections }, () => work(record)));
+  };
+  await all(requests, false);
+  process.send?.('warm');
+  await all(requests, true);
+  times.sort((a, b) => a - b);
+  return {
+    requests: times.length,
+    errors,
+    p50Ms: quantile(times, 0.5),
+    p99Ms: quantile(times, 0.99),
+  };
+}
+
+async function sse(
+  streams: number,
+  rounds: number,
+  tokens: number,
+  interval: number,
+): Promise<object> {
+  const body = JSON.stringify({ model: 'm', stream: true, max_tokens: tokens, interval, messages });
+  const delays: number[] = [];
+  const ttft: number[] = [];
+  let errors = 0;
+  let seen = 0;
+  const one = async (record: boolean): Promise<void> => {
+    const start = performance.now();
+    let firstMs = 0;
+    let count = 0;
+    let tail = '';
+    const status = await ask(body, (piece) => {
+      const now = process.hrtime.bigint();
+      if (firstMs === 0) firstMs = performance.now() - start;
+      const text = tail + piece;
+      let from = 0;
+      for (let at = text.indexOf('"t":"'); at >= 0; at = text.indexOf('"t":"', from)) {
+        const end = text.indexOf('"', at + 5);
+        if (end < 0) break;
+        if (record) delays.push(Number(now - BigInt(text.slice(at + 5, end))) / 1e6);
+        count += 1;
+        from = end;
+      }
+      tail = text.slice(from).slice(-400);
+    }).catch(() => 0);
+    if (status !== 200 || count !== tokens) errors += 1;
+    if (!record) return;
+    seen += count;
+    ttft.push(firstMs);
+  };
+  await Promise.all(Array.from({ length: streams }, () => one(false)));
+  process.send?.('warm');
+  for (let round = 0; round < rounds; round += 1)
+    await Promise.all(Array.from({ length: streams }, () => one(true)));
+  delays.sort((a, b) => a - b);
+  ttft.sort((a, b) => a - b);
+  return {
+    tokens: seen,
+    errors,
+    delayP50Ms: quantile(delays, 0.5),
+    delayP99Ms: quantile(delays, 0.99),
+    ttftP50Ms: quantile(ttft, 0.5),
+    ttftP99Ms: quantile(ttft, 0.99),
+  };
+}
+
+const figures = await (kind === 'json' ? json(first, second) : sse(first, second, third, fourth));
+process.send?.(figures, () => process.exit(0));

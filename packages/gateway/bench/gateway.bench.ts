@@ -1,0 +1,169 @@
+// What the gateway costs beside plain proxies: CPU of the proxy's own process on one pinned core, rounds interleaved so
+// that whatever else the machine does hits all alike. Ratios are what counts; the peers are named in peers.ts.
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
+import path from 'node:path';
+import type { Bench, BenchOptions } from '../../../tools/bench.js';
+
+const REFERENCE = 'undici-ref-llm';
+const SUBJECT = 'gateway';
+const JSON_PEERS = [REFERENCE, 'fastify-reply-from', 'http-proxy'];
+const PROXY_CORE = '1';
+const OTHER_CORE = '0';
+/** USER_HZ of every Linux we know: ticks of /proc/PID/stat in a second. */
+const TICK_MS = 10;
+
+type Figures = Record<string, number>;
+
+interface Row {
+  readonly proxy: string;
+  readonly test: string;
+  readonly figures: Figures;
+}
+
+function start(file: string, core: string, args: readonly string[]): ChildProcess {
+  return fork(path.join(import.meta.dirname, file), args, {
+    execPath: '/usr/bin/taskset',
+    execArgv: ['-c', core, process.execPath, ...process.execArgv],
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+}
+
+function cpuMs(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+}
+
+function rssBytes(pid: number): number {
+  const found = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  return Number(found?.[1] ?? 0) * 1024;
+}
+
+/** One proxy under one load, everything in fresh processes. */
+async function measure(
+  proxy: string,
+  load: readonly string[],
+  signal: AbortSignal,
+): Promise<Figures> {
+  const base = 20_000 + Math.floor(Math.random() * 20_000);
+  const children: ChildProcess[] = [];
+  const up = async (file: string, core: string, args: readonly string[]): Promise<ChildProcess> => {
+    const child = start(file, core, args);
+    children.push(child);
+    await once(child, 'message', { signal });
+    return child;
+  };
+  try {
+    await up('upstream-process.ts', OTHER_CORE, [String(base)]);
+    const target = await up('proxy-process.ts', PROXY_CORE, [
+      proxy,
+      String(base + 1),
+      String(base),
+    ]);
+    const pid = target.pid ?? 0;
+    const [kind = '', ...rest] = load;
+    const client = await up('client-process.ts', OTHER_CORE, [kind, String(base + 1), ...rest]);
+    const before = cpuMs(pid);
+    const [figures] = (await once(client, 'message', { signal })) as [Figures];
+    const spentMs = cpuMs(pid) - before;
+    const count = figures['requests'] ?? figures['tokens'] ?? 1;
+    return { ...figures, cpuUs: (spentMs * 1000) / count, rssBytes: rssBytes(pid) };
+  } finally {
+    for (const child of children) child.kill('SIGKILL');
+  }
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+}
+
+interface Goal {
+  readonly name: string;
+  readonly test: string;
+  readonly peer: string;
+  readonly figure: string;
+  /** The gateway's figure over the peer's may be at most this. */
+  readonly most: number;
+}
+
+// CPU a request is the inverse of requests per CPU second: 0.8 × the rate is 1.25 × the cost.
+const GOALS: readonly Goal[] = [
+  { name: 'JSON CPU', test: 'json', peer: REFERENCE, figure: 'cpuUs', most: 1 / 0.8 },
+  { name: 'JSON CPU', test: 'json', peer: 'fastify-reply-from', figure: 'cpuUs', most: 1 / 1.2 },
+  { name: 'JSON CPU', test: 'json', peer: 'http-proxy', figure: 'cpuUs', most: 1 / 0.9 },
+  { name: 'JSON p50', test: 'json', peer: REFERENCE, figure: 'p50Ms', most: 1.3 },
+  { name: 'JSON p99', test: 'json', peer: REFERENCE, figure: 'p99Ms', most: 1.5 },
+  { name: 'SSE CPU a token', test: 'sse', peer: REFERENCE, figure: 'cpuUs', most: 1.25 },
+  { name: 'SSE delay p99', test: 'sse', peer: REFERENCE, figure: 'delayP99Ms', most: 1.5 },
+  { name: 'SSE TTFT p50', test: 'sse', peer: REFERENCE, figure: 'ttftP50Ms', most: 1.5 },
+];
+
+function judge(rows: readonly Row[]): { results: Record<string, unknown>[]; failures: string[] } {
+  const of = (proxy: string, test: string, figure: string): number[] =>
+    rows
+      .filter((row) => row.proxy === proxy && row.test === test)
+      .map((row) => row.figures[figure] ?? Number.NaN);
+  const results = GOALS.map(({ name, test, peer, figure, most }) => {
+    const mine = of(SUBJECT, test, figure);
+    const theirs = of(peer, test, figure);
+    const ratios = mine.map((value, round) => value / (theirs[round] ?? Number.NaN));
+    return {
+      name,
+      peer,
+      gateway: median(mine),
+      ofPeer: median(theirs),
+      ratio: median(mine) / median(theirs),
+      goal: most,
+      lowest: Math.min(...ratios),
+      highest: Math.max(...ratios),
+    };
+  });
+  const errors = rows.filter((row) => (row.figures['errors'] ?? 0) > 0);
+  return {
+    results,
+    failures: [
+      ...results
+        .filter(({ ratio, goal }) => !(ratio <= goal))
+        .map(
+          ({ name, peer, ratio, goal }) =>
+            `${name} is ${ratio.toFixed(2)} × ${peer}, goal ${goal.toFixed(2)}`,
+        ),
+      ...errors.map(({ proxy, test, figures }) => `${proxy} ${test}: ${figures['errors']} errors`),
+    ],
+  };
+}
+
+async function run({ full, values, signal, log }: BenchOptions): Promise<{
+  results: Record<string, unknown>[];
+  failures: string[];
+}> {
+  const rounds = Number(values['rounds'] ?? (full ? 7 : 3));
+  const rows: Row[] = [];
+  const take = async (proxy: string, test: string, load: readonly string[]): Promise<void> => {
+    const figures = await measure(proxy, load, signal);
+    rows.push({ proxy, test, figures });
+    const shown = Object.entries(figures).map(([name, value]) => `${name} ${value.toPrecision(4)}`);
+    log(
+      `${test.padEnd(5)} ${proxy.padEnd(20)} ${shown.join('  ')}  load ${loadavg()[0]?.toFixed(1)}`,
+    );
+  };
+  for (let round = 0; round < rounds; round += 1) {
+    const isEven = round % 2 === 0;
+    const order = [SUBJECT, ...JSON_PEERS];
+    for (const proxy of isEven ? order : [...order].reverse())
+      await take(proxy, 'json', ['json', '64', String(full ? 40_000 : 10_000)]);
+    for (const proxy of isEven ? [SUBJECT, REFERENCE] : [REFERENCE, SUBJECT])
+      await take(proxy, 'sse', ['sse', '256', '2', '150', '20']);
+  }
+  return judge(rows);
+}
+
+/** The gateway's bench. */
+export const bench: Bench = {
+  name: 'gateway',
+  summary: 'CPU and delays of the gateway with QoS beside plain proxies, JSON and SSE',
+  run,
+};
