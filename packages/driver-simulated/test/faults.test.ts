@@ -86,3 +86,57 @@ describe('faults', () => {
     await expect(driver.discover()).rejects.toMatchObject({ code: 'ERR_DRIVER_IO' });
   });
 });
+
+describe('what is worse than a refusal', () => {
+  it('a card that says another mode than it has, until it is switched again', async () => {
+    const { driver, run } = createBench({
+      faults: [{ on: 'set-compute', effect: { kind: 'wrong-report', compute: 'SPX' } }],
+    });
+    const { generation } = await driver.discover();
+    const after = await run(driver.setComputeMode(CARD, 'CPX', { expect: generation }));
+    expect(after.cards[0]?.layout.compute).toBe('SPX');
+    expect(after.cards[0]?.partitions).toHaveLength(8);
+    expect(after.problems.map((problem) => problem.code)).toEqual(['LAYOUT_DISAGREES']);
+    const next = await run(driver.setComputeMode(CARD, 'QPX', { expect: after.generation }));
+    expect(next.cards[0]?.layout.compute).toBe('QPX');
+    expect(next.problems).toEqual([]);
+  });
+
+  it.each([0, 1, 500, 1500, 6000])(
+    'a power cut %i ms into a reload: everything is as after switching on',
+    async (afterMs) => {
+      const { driver, run } = createBench({ cards: someSimulatedCards(2) });
+      const start = await driver.discover();
+      const staged = await driver.stageMemoryMode(CARD, 'NPS4', { expect: start.generation });
+      driver.faults.script([{ on: 'reload', effect: { kind: 'power-cut', afterMs } }]);
+      const call = run(driver.reload({ expect: staged.generation }));
+      await expect(call).rejects.toMatchObject({ code: 'ERR_DRIVER_IO', kind: 'unavailable' });
+      const after = await driver.discover();
+      expect(after.cards.map((card) => card.layout)).toEqual(start.cards.map((c) => c.layout));
+      // What was staged is lost with it.
+      const again = await run(driver.reload({ expect: after.generation }));
+      expect(again.cards.map((card) => card.layout.memory)).toEqual(['NPS1', 'NPS1']);
+    },
+  );
+});
+
+describe('faults by chance', () => {
+  const play = async (seed: number): Promise<readonly string[]> => {
+    const { driver, run } = createBench();
+    driver.faults.random({ seed, probability: 0.6, most: 5 });
+    for (let turn = 0; turn < 20; turn += 1) {
+      const seen = await driver.discover().catch(() => null);
+      if (seen === null) continue;
+      const to = turn % 2 === 0 ? 'CPX' : 'SPX';
+      await run(driver.setComputeMode(CARD, to, { expect: seen.generation }).catch(() => null));
+    }
+    return driver.faults.fired().map((rule) => `${rule.on} ${rule.effect.kind}`);
+  };
+
+  it('are the same for the same seed, others for another, and not more than were allowed', async () => {
+    const first = await play(1);
+    expect(first).toHaveLength(5);
+    expect(await play(1)).toEqual(first);
+    expect(await play(2)).not.toEqual(first);
+  });
+});

@@ -3,7 +3,15 @@
  * record before what it announces. Effects go through the driver, the state store and the caller's `drain` alone; the
  * order of steps is next-step.ts.
  */
-import { AimError, type Inventory, type PlanId, type Reason, silentLogger } from '@aim-gpu/core';
+import {
+  AimError,
+  type Inventory,
+  type ObservedCard,
+  type PlanId,
+  partitionCount,
+  type Reason,
+  silentLogger,
+} from '@aim-gpu/core';
 import { toCardLayouts } from './assert-layout.js';
 import { runHooksAfter, runHooksBefore } from './hooks.js';
 import { xcdsOf } from './load-mode.js';
@@ -178,7 +186,10 @@ async function converge(
   }
 }
 
-/** The machine when no change is under way any more: an interrupted one may still be finishing. */
+/**
+ * The machine when no change is under way any more: an interrupted one may still be finishing, and what it made may
+ * still be appearing. Partitions that never appear are waited for no longer than those of a change.
+ */
 async function settledInventory(
   options: RepartitionOptions,
   wanted: readonly CardTarget[],
@@ -186,16 +197,28 @@ async function settledInventory(
 ): Promise<Inventory> {
   const { driver, clock } = options;
   const deadline = clock.monoMs() + limits.busyWaitMs;
+  let wholeDeadline: number | null = null;
   for (;;) {
     const read = await readOrNull(driver);
-    const readable = wanted.every(({ card }) => {
-      const layout = read?.cards.find((entry) => entry.id === card)?.layout;
-      return layout !== undefined && layout.compute !== null && layout.memory !== null;
-    });
-    if (read !== null && readable) return read;
+    const cards = wanted.map(({ card }) => read?.cards.find((entry) => entry.id === card));
+    const readable = cards.every(
+      (card) => card !== undefined && card.layout.compute !== null && card.layout.memory !== null,
+    );
+    if (read !== null && readable) {
+      wholeDeadline ??= clock.monoMs() + limits.settleWaitMs;
+      if (cards.every(hasItsPartitions) || clock.monoMs() >= wholeDeadline) return read;
+    }
     if (clock.monoMs() >= deadline) return read ?? driver.discover();
     await clock.sleep(limits.settlePollMs);
   }
+}
+
+/** Whether a card shows as many partitions as its mode has, where that is known. */
+function hasItsPartitions(card: ObservedCard | undefined): boolean {
+  const mode = card?.layout.compute ?? null;
+  const xcds = card === undefined ? null : xcdsOf(card);
+  if (card === undefined || mode === null || xcds === null) return true;
+  return card.partitions.length === partitionCount(mode, xcds);
 }
 
 async function end(
