@@ -4,6 +4,8 @@
  */
 import { type Bytes, bytes, type InstanceId, type Layout, type Reason } from '@aim-gpu/core';
 import { type Occupancy, rejectionOf } from './filters.js';
+import { toFleetDistribution } from './fleet-demand.js';
+import type { DemandDistribution } from './fragmentation.js';
 import { type LatencyModel, type PlacedLatency, slowdownOf } from './latency.js';
 import { placementScore } from './place-score.js';
 import { pluginRejection, pluginScore } from './plugin.js';
@@ -32,6 +34,17 @@ export interface Packing {
   readonly residents: readonly Resident[];
   readonly leftovers: readonly Leftover[];
   readonly latencies: ReadonlyMap<InstanceId, PlacedLatency>;
+}
+
+const distributions = new WeakMap<SearchProblem, DemandDistribution>();
+
+/** The distribution of a problem's demands, made once for all packings tried. */
+function distributionOf(problem: SearchProblem): DemandDistribution {
+  const known = distributions.get(problem);
+  if (known !== undefined) return known;
+  const made = toFleetDistribution(problem.candidates, problem.cards);
+  distributions.set(problem, made);
+  return made;
 }
 
 /** Packs every candidate of the problem into the given layouts. */
@@ -76,11 +89,15 @@ class Progress implements Occupancy {
   private readonly problem: SearchProblem;
   private readonly slots: readonly Slot[];
   private readonly latency: LatencyModel;
+  private readonly slotsByCard = new Map<CardChoice, Slot[]>();
+  private readonly distribution: DemandDistribution;
 
   constructor(problem: SearchProblem, slots: readonly Slot[], latency: LatencyModel) {
     this.problem = problem;
     this.slots = slots;
     this.latency = latency;
+    this.distribution = distributionOf(problem);
+    for (const slot of slots) append(this.slotsByCard, slot.card, slot);
   }
 
   usedBytes(slot: Slot): number {
@@ -168,6 +185,8 @@ class Progress implements Occupancy {
         slots,
         occupancy: this,
         objective: this.problem.fleet.policy.objective,
+        cardSlots: (slot) => this.slotsByCard.get(slot.card) ?? [],
+        distribution: this.distribution,
         ownTpotMs: () => this.latency.aloneTpotMs(candidate, slots),
       })
     );

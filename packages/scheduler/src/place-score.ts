@@ -4,6 +4,8 @@
  */
 import type { Objective } from '@aim-gpu/core';
 import { freeBytesOf, type Occupancy } from './filters.js';
+import type { DemandDistribution, UnitDemand } from './fragmentation.js';
+import { fragmentationScore } from './fragmentation-score.js';
 import { type Candidate, isAssignedTo, type Slot } from './problem.js';
 
 /** What a place is judged by. */
@@ -12,6 +14,10 @@ export interface PlaceToScore {
   readonly slots: readonly Slot[];
   readonly occupancy: Occupancy;
   readonly objective: Objective;
+  /** All slots of a slot's card in the layout being filled. */
+  readonly cardSlots: (slot: Slot) => readonly Slot[];
+  /** What is likely to come: the fleet's own models. */
+  readonly distribution: DemandDistribution;
   /** Predicted TPOT of the candidate alone on these slots. */
   readonly ownTpotMs: () => number;
 }
@@ -47,8 +53,11 @@ function presetPlaceScore(place: PlaceToScore): number {
   switch (objective) {
     case 'pack':
     case 'stable':
-      // Best fit: the least that stays unused; an exclusive instance takes what it gets, so the smallest partition.
-      return candidate.workload.placement.exclusive ? usable / 1e15 : leftover;
+      // An exclusive instance takes what it gets, so the smallest partition; others where least is lost to those who
+      // come after, and of equals the best fit.
+      return candidate.workload.placement.exclusive
+        ? usable / 1e15
+        : 0.5 + 0.1 * lostShare(place) + 0.01 * leftover;
     case 'spread':
       return 1 - free / Math.max(1, usable);
     case 'latency': {
@@ -57,4 +66,33 @@ function presetPlaceScore(place: PlaceToScore): number {
       return (company + tpotMs / (tpotMs + 1000)) / (company + 1);
     }
   }
+}
+
+/** The fragmentation score of the place as a share of the card's memory: between about -1 and 1. */
+function lostShare({ candidate, slots, occupancy, cardSlots, distribution }: PlaceToScore): number {
+  const [first] = slots;
+  if (first === undefined) return 0;
+  const all = cardSlots(first);
+  const free = all.map((slot) => freeBytesOf(slot, occupancy));
+  const capacity = all.reduce((sum, slot) => sum + slot.usableBytes, 0);
+  const lost = fragmentationScore(distribution, {
+    group: { kind: first.card.product.name, free, sideFree: Number.POSITIVE_INFINITY },
+    demand: toUnitDemand(candidate),
+    units: slots.flatMap((slot) => {
+      const at = all.indexOf(slot);
+      return at < 0 ? [] : [at];
+    }),
+  });
+  return Math.min(1, Math.max(-1, lost / Math.max(1, capacity)));
+}
+
+/** An instance as a demand on the partitions of a card. */
+export function toUnitDemand({ shareBytes, demand, workload }: Candidate): UnitDemand {
+  const { products } = workload.placement;
+  return {
+    amount: shareBytes,
+    units: demand.ranks,
+    side: 0,
+    kinds: products.length === 0 ? null : products,
+  };
 }

@@ -45,7 +45,8 @@ function explainLeftover(
   const largest = largestUsableBytes(problem, cards);
   if (candidate.shareBytes > largest.bytes) return tooLarge(candidate, largest);
   const reason = mostTelling(leftover.rejections.map((rejection) => rejection.reason));
-  switch (reason?.code) {
+  if (reason === undefined) return noRoom(packing, candidate);
+  switch (reason.code) {
     case 'slowdown':
       return { code: 'slowdown', message: reason.message, fix: slowdownFix(candidate) };
     case 'apart':
@@ -66,8 +67,25 @@ function explainLeftover(
         message: `${candidate.instance} ${reason.message}, which has no such partition in the chosen layouts`,
         fix: 'pin the card without a partition, or remove the pin',
       };
-    default:
+    case 'cordoned':
+    case 'protected':
+      return {
+        code: reason.code,
+        message: `${candidate.instance}: ${reason.message}, and no other card can take it`,
+        fix: 'end the maintenance of a card, or add one',
+      };
+    case 'exclusive':
+    case 'memory':
+    case 'too-large':
+    case 'product':
+    case 'node':
       return noRoom(packing, candidate);
+    default:
+      return {
+        code: reason.code,
+        message: `${candidate.instance}: ${reason.message}`,
+        fix: `change what the filter ${reason.code} asks, or add a card that it accepts`,
+      };
   }
 }
 
@@ -160,8 +178,22 @@ function noRoom(packing: Packing, candidate: Candidate): UnplacedReason {
 }
 
 // From the most particular to the most general: one partition that failed for the particular reason tells more.
-const TELLING = ['slowdown', 'ranks', 'apart', 'pin', 'exclusive', 'memory', 'too-large'];
+const TELLING = [
+  'slowdown',
+  'ranks',
+  'apart',
+  'pin',
+  'exclusive',
+  'memory',
+  'cordoned',
+  'too-large',
+];
 
 function mostTelling(reasons: readonly Reason[]): Reason | undefined {
-  return reasons.toSorted((a, b) => TELLING.indexOf(a.code) - TELLING.indexOf(b.code))[0];
+  const rank = (code: string): number => {
+    const at = TELLING.indexOf(code);
+    // Codes of plug-ins tell about as much as a wish.
+    return at >= 0 ? at : TELLING.indexOf('pin') + 0.5;
+  };
+  return reasons.toSorted((a, b) => rank(a.code) - rank(b.code))[0];
 }
