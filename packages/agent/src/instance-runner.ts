@@ -208,6 +208,7 @@ class Runner implements InstanceRunner {
   abandon(): void {
     this.stopped ??= Promise.resolve();
     this.stopping.abort(instanceStopping());
+    this.process?.leave?.();
     this.enter('stopped');
   }
 

@@ -119,6 +119,8 @@ export interface RunningProcess {
   readonly pid: number;
   /** What to find it again by; left out by launchers that cannot adopt. */
   readonly mark?: () => ProcessMark;
+  /** Stops watching it and lets it run on; only of launchers that adopt. `exited` may never resolve then. */
+  readonly leave?: () => void;
   readonly exited: Promise<ProcessExit>;
   /** The last lines it printed, oldest first, bounded. */
   lastOutput(): readonly string[];

@@ -27,7 +27,8 @@ export function watchLastingProcess(options: LastingProcessOptions): RunningProc
   const { pid } = options.mark;
   let mark = options.mark;
   let ended = false;
-  const left = child === null ? lookForEnd(mark, clock) : endOf(child);
+  const looking = child === null ? lookForEnd(mark, clock) : null;
+  const left = looking?.end ?? endOf(child as ChildProcess);
   const exited = left.then(async ({ code, signal }): Promise<ProcessExit> => {
     ended = true;
     const at = clock.epochMs();
@@ -55,6 +56,7 @@ export function watchLastingProcess(options: LastingProcessOptions): RunningProc
       mark = refreshMark(mark);
       return mark;
     },
+    leave: () => looking?.stop(),
     stop: ({ graceMs }) => {
       stopping ??= stop(graceMs);
       return stopping;
@@ -71,14 +73,27 @@ function endOf(child: ChildProcess): Promise<Left> {
 }
 
 /** How it ended is known to its parent alone. */
-function lookForEnd(mark: ProcessMark, clock: Clock): Promise<Left> {
-  return new Promise((resolve) => {
+function lookForEnd(
+  mark: ProcessMark,
+  clock: Clock,
+): { readonly end: Promise<Left>; readonly stop: () => void } {
+  let cancel: () => void = () => undefined;
+  let stopped = false;
+  const end = new Promise<Left>((resolve) => {
     const look = (): void => {
-      if (isRunning(mark)) clock.timer(LOOK_EVERY_MS, look);
+      if (stopped) return;
+      if (isRunning(mark)) cancel = clock.timer(LOOK_EVERY_MS, look);
       else resolve({ code: null, signal: null });
     };
     look();
   });
+  return {
+    end,
+    stop: () => {
+      stopped = true;
+      cancel();
+    },
+  };
 }
 
 /** Kills what is left of a process's group and what left the group; resolves when it is gone. */
