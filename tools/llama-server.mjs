@@ -28,7 +28,7 @@ const STOP_TIMEOUT_MS = 5000;
  * @param {number} [options.contextTokens] - of all slots together, by default 8192
  * @param {number} [options.port] - by default a free one
  * @param {string} [options.name] - the model's name for clients, by default the file's name
- * @param {number} [options.nice] - niceness; below 0 it is measured apart from what else the machine does
+ * @param {boolean} [options.realtime] - run before everything else of the machine, so that it can be measured on a busy one
  * @param {readonly string[]} [options.args] - more arguments of llama-server
  * @returns {Promise<RunningLlamaServer>}
  */
@@ -53,10 +53,9 @@ export async function startLlamaServer(options) {
     ...(options.args ?? []),
   ];
   const child = spawn(
-    'nice',
+    'chrt',
     [
-      '-n',
-      String(options.nice ?? 0),
+      ...(options.realtime === true ? ['--rr', '1'] : ['--other', '0']),
       'unshare',
       '--mount',
       'sh',
