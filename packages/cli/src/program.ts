@@ -23,6 +23,11 @@ import { up } from './commands/up.js';
 import { validate } from './commands/validate.js';
 import { type CommandContext, type CommonOptions, createContext } from './context.js';
 import type { CommandIo } from './io.js';
+import {
+  addPartitionCommands,
+  addPartitionsSet,
+  type PartitionTools,
+} from './partition-commands.js';
 import { reportError } from './report-error.js';
 import {
   toTimeout,
@@ -79,6 +84,7 @@ const COMMANDS: readonly string[] = [
   'down',
   'gpus',
   'partitions',
+  'partition',
   'doctor',
   'capture',
   'conformance',
@@ -173,7 +179,16 @@ function createProgram(io: CommandIo, finish: Finish): Command {
       run((context) => gpus(context, file, options))(options),
     );
 
-  addPartitions(program, run);
+  const tools: PartitionTools = {
+    run,
+    example,
+    addTo: (parent, name, summary, usage) =>
+      withCommonOptions(parent.command(name).description(summary))
+        .exitOverride()
+        .addHelpText('after', example(usage)),
+  };
+  addPartitionsSet(addPartitions(program, run), tools);
+  addPartitionCommands(program, tools);
 
   withRoot(
     add('doctor', 'tell why GPUs cannot be used or changed, and what to do', 'aim-gpu doctor'),
@@ -344,7 +359,7 @@ type Run = <O extends CommonOptions>(
   work: (context: CommandContext, options: O) => Promise<number>,
 ) => (options: O) => Promise<void>;
 
-function addPartitions(program: Command, run: Run): void {
+function addPartitions(program: Command, run: Run): Command {
   const partitions = program
     .command('partitions')
     .description('partitions of the cards: what they are and how they change')
@@ -371,6 +386,7 @@ function addPartitions(program: Command, run: Run): void {
     .action((file: string | undefined, options) =>
       run((context) => watchPartitions(context, file, options))(options),
     );
+  return partitions;
 }
 
 function withCommonOptions(command: Command): Command {
