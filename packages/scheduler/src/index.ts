@@ -3,7 +3,14 @@
  *
  * @packageDocumentation
  */
+
+export { toNewInventories } from './card-inventory.js';
 export { explainPlan, type PlanExplanation, type PlanRow } from './explain-plan.js';
+export {
+  type ConstraintCount,
+  explainWorkload,
+  type WorkloadExplanation,
+} from './explain-workload.js';
 export {
   createDemandDistribution,
   type DemandDistribution,
@@ -28,6 +35,7 @@ export type {
   LayoutSolution,
 } from './layout-problem.js';
 export { type SolvedLayouts, type SolveLayoutsOptions, solveLayouts } from './layout-solver.js';
+export { findMinimumCards, type MinimumCards, memoryUsed } from './minimum-cards.js';
 export {
   compareWithBest,
   compareWorth,
@@ -35,6 +43,11 @@ export {
   type WorthComparison,
 } from './objective.js';
 export { generationOf, planFleet } from './plan-fleet.js';
+export {
+  type Fragmentation,
+  measureFragmentation,
+  type PlanFragmentation,
+} from './plan-fragmentation.js';
 export type { FilterPlugin, PlaceView, Plugins, ScorePlugin } from './plugin.js';
 export type { FleetProblem } from './problem.js';
 export { layoutProblemsJsonSchema, parseLayoutProblems } from './schema.js';
@@ -44,3 +57,11 @@ export {
   solveLayoutsExactly,
 } from './solve-layouts-exactly.js';
 export { toLayoutProblem, worthOfPlan } from './to-layout-problem.js';
+export {
+  comparePlans,
+  type PlanDifference,
+  parseWhatIfChange,
+  type WhatIf,
+  type WhatIfChange,
+  whatIf,
+} from './what-if.js';

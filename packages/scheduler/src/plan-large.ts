@@ -132,7 +132,8 @@ function toLeftovers(
     });
 }
 
-function toOccupancy(residents: readonly Resident[]): Occupancy {
+/** Who is where, of residents that are settled. */
+export function toOccupancy(residents: readonly Resident[]): Occupancy {
   const bySlot = new Map<Slot, Resident[]>();
   const byCard = new Map<unknown, Resident[]>();
   const append = <K>(map: Map<K, Resident[]>, key: K, resident: Resident): void => {
