@@ -4,7 +4,13 @@
  * a secondary partition's mode is its primary's, whatever the tool shows for it (mirrored before 6.4.1, N/A after);
  * capacity is KFD's (the tool shows the whole card on the first partition); the tool's numbers are no identity. Pure.
  */
-import type { Inventory, ObservedCard, Problem } from '@aim-gpu/core';
+import {
+  formatLayout,
+  type Inventory,
+  type ObservedCard,
+  type Problem,
+  sameLayout,
+} from '@aim-gpu/core';
 import type { AmdSmiGpu, AmdSmiReport } from './amd-smi/report.js';
 import { problem } from './problems.js';
 
@@ -29,6 +35,7 @@ export function crossCheck(options: {
       ...compareCounts(card, mine),
       ...compareModes(card, mine),
       ...compareMemory(card, mine),
+      ...compareProfiles(card, mine),
     );
   }
   const known = new Set<string>(inventory.cards.map((card) => card.id));
@@ -58,6 +65,9 @@ function mergeByIndex(reports: readonly AmdSmiReport[]): readonly AmdSmiGpu[] {
             compute: known.compute ?? gpu.compute,
             memory: known.memory ?? gpu.memory,
             memoryTotalBytes: known.memoryTotalBytes ?? gpu.memoryTotalBytes,
+            ...(known.profiles === undefined && gpu.profiles !== undefined
+              ? { profiles: gpu.profiles }
+              : {}),
           },
     );
   }
@@ -104,6 +114,21 @@ function compareMemory(card: ObservedCard, gpus: readonly AmdSmiGpu[]): readonly
     const message = `memory of ${card.id} partition ${index}: KFD says ${capacity} bytes, the tool ${total}; KFD is right`;
     return [problem('TOOL_MEMORY_DISAGREES', message, 'amd-smi')];
   });
+}
+
+/** Profiles are firmware's own list, for root only; the files of an older kernel may know less of it. */
+function compareProfiles(card: ObservedCard, gpus: readonly AmdSmiGpu[]): readonly Problem[] {
+  const { offered } = card;
+  const profiles = gpus.find((gpu) => partitionOf(gpu) === 0)?.profiles ?? [];
+  if (offered === null) return [];
+  const unknown = profiles.flatMap(({ type, memoryModes }) =>
+    memoryModes
+      .filter((memory) => !offered.some((own) => sameLayout(own, { compute: type, memory })))
+      .map((memory) => formatLayout({ compute: type, memory })),
+  );
+  if (unknown.length === 0) return [];
+  const message = `${card.id}: the tool lists ${unknown.join(', ')}, which the kernel's files do not offer: they are not used`;
+  return [problem('TOOL_PROFILES_DISAGREE', message, 'amd-smi partition')];
 }
 
 /** The tool prints whole MiB. */

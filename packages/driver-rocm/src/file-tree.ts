@@ -33,6 +33,7 @@ export interface FileTree {
   read(file: string): Promise<FileText>;
   /** Reads no more than the first few KiB of a file of any size, such as `proc/cpuinfo`. */
   readHead(file: string): Promise<FileText>;
+  /** Lists a directory; what cannot be listed says why. */
   list(directory: string): Promise<FileNames>;
   /** Target of a symbolic link as it is written; null where there is none. */
   linkTarget(file: string): Promise<string | null>;

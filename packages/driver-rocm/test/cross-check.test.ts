@@ -99,6 +99,34 @@ describe('disagreement', () => {
   });
 });
 
+describe('profiles', () => {
+  const profiles = (rows: readonly (readonly [string, string])[]) => ({
+    partition_profiles: rows.map(([type, caps], index) => ({
+      gpu_id: 0,
+      profile_index: index,
+      memory_partition_caps: caps,
+      accelerator_type: type,
+      num_partitions: 1,
+    })),
+  });
+
+  it('that the files offer as well are no news, nor are those without memory modes', async () => {
+    const known = profiles([
+      ['SPX', 'NPS1'],
+      ['DPX', 'NPS1,NPS2'],
+      ['CPX*', 'NPS1,NPS4'],
+      ['TPX', 'N/A'],
+    ]);
+    expect(await check(LIST, known)).toEqual([]);
+  });
+
+  it('that the files do not offer are told and not used', async () => {
+    expect(await check(LIST, profiles([['CPX*', 'NPS1,NPS2,NPS4']]))).toEqual([
+      "TOOL_PROFILES_DISAGREE: 0000:05:00.0: the tool lists CPX/NPS2, which the kernel's files do not offer: they are not used",
+    ]);
+  });
+});
+
 it('capture 39 is of another machine: its cards are not these', async () => {
   const said = await check(JSON.parse(capture('39-amd-smi-uuid-by-bdf-mi355x.json')));
   // Three addresses are cards of both; seen as one partition each.

@@ -3,6 +3,7 @@
  * reads only, and runs nothing but the reading commands of amd-smi.
  */
 import type { CallOptions, DeviceHolder, NodeName } from '@aim-gpu/core';
+import type { AmdSmiReport } from '../amd-smi/report.js';
 import { readCardHealth } from '../card-health.js';
 import type { CommandRunner } from '../command-runner.js';
 import { crossCheck } from '../cross-check.js';
@@ -49,6 +50,8 @@ export async function examineHost(
   const timeout = toolTimeoutMs === undefined ? {} : { timeoutMs: toolTimeoutMs };
   const tools = await askAmdSmi({ tree: files, root, commands, ...timeout, ...call });
   const reports = tools.runs.flatMap((run) => (run.report === null ? [] : [run.report]));
+  for (const holder of toolHolders(reports))
+    if (!holders.has(holder.pid)) holders.set(holder.pid, holder);
   const disagreements = crossCheck({ inventory, reports });
   const examination = {
     facts,
@@ -59,4 +62,18 @@ export async function examineHost(
     disagreements,
   };
   return { ...examination, findings: findFindings(examination) };
+}
+
+/** Processes that only the tool shows: in another PID namespace, or of another user. */
+function toolHolders(reports: readonly AmdSmiReport[]): readonly DeviceHolder[] {
+  return reports.flatMap((report) =>
+    report.gpus.flatMap((gpu) =>
+      (gpu.processes ?? []).map(({ pid, name }) => ({
+        pid,
+        command: name,
+        user: null,
+        device: `GPU ${gpu.index ?? gpu.pci ?? '?'} of amd-smi`,
+      })),
+    ),
+  );
 }

@@ -230,6 +230,18 @@ describe('a full node that has', () => {
   });
 });
 
+it('a process that only the tool shows is a holder too', async () => {
+  writeFullNode(tree);
+  writeAmdSmi(tree);
+  const held = (await examine()).findings.filter((finding) => finding.code === 'HELD');
+  expect(held).toMatchObject([
+    {
+      message: expect.stringContaining('process 77 (secret-model)'),
+      evidence: expect.stringContaining('GPU 0 of amd-smi'),
+    },
+  ]);
+});
+
 describe('a host without a card', () => {
   const device = (driver: string | null): void => {
     const directory = 'sys/bus/pci/devices/0000:0c:00.0';
