@@ -159,6 +159,31 @@ describe('predict', () => {
     expect((json()['error'] as { message: string }).message).toContain(words);
   });
 
+  it.each([
+    ['a context beyond the model', ['--input-len', '500000'], 'ERR_PREDICT_INVALID', 2],
+    ['a context beyond the engine', ['--max-model-len', '256'], 'ERR_PREDICT_INVALID', 2],
+    ['clients without number', ['--concurrency', '9999999999'], 'ERR_PREDICT_INVALID', 2],
+    ['no answer', ['--output-len', '0'], 'ERR_USAGE', 2],
+    ['a negative load', ['--concurrency', '-1'], 'ERR_USAGE', 2],
+    [
+      'weights beyond the partition',
+      ['--dtype', 'fp32', '--total-memory', '1GiB'],
+      'ERR_DOES_NOT_FIT',
+      6,
+    ],
+  ] as const)('refuses %s', async (_, words, code, exit) => {
+    const place = ['--gpu', 'MI300X', '--layout', 'CPX/NPS4'];
+    const load = ['--input-len', '512', '--output-len', '128', '--concurrency', '8'];
+    expect(await run('predict', MODEL, ...place, ...load, ...words, '--json')).toBe(exit);
+    expect(json()['error']).toMatchObject({ code });
+  });
+
+  it('refuses a load above what the partition serves', async () => {
+    const load = ['--input-len', '512', '--output-len', '128', '--request-rate', '10000'];
+    expect(await run('predict', MODEL, '--gpu', 'MI300X', ...load, '--json')).toBe(6);
+    expect(json()['error']).toMatchObject({ code: 'ERR_DOES_NOT_FIT' });
+  });
+
   it('draws TPOT against concurrency', async () => {
     const load = ['--input-len', '512', '--output-len', '128', '--concurrency', '8'];
     expect(await run('predict', MODEL, '--gpu', 'MI300X', ...load, '--plot', 'plot.svg')).toBe(0);

@@ -78,7 +78,7 @@ export async function predictCommand(
     calibration,
     sizeOptions,
     source: model,
-    id: 'self',
+    id: SELF,
     traffic,
     options,
   });
@@ -119,6 +119,8 @@ export async function predictCommand(
   return 0;
 }
 
+const SELF = 'self';
+
 interface MemberParts {
   readonly context: CommandContext;
   readonly library: ModelLibrary;
@@ -134,6 +136,7 @@ interface MemberParts {
 async function toMember(parts: MemberParts): Promise<CardMember> {
   const { context, library, gpu, calibration, sizeOptions, source, id, traffic, options } = parts;
   const config = await library.load(toModelSource(context, source));
+  if (id === SELF) requireContext(source, config.maxPositionEmbeddings, options);
   const tensor = sizeOptions.parallel?.tensor ?? 1;
   const common = {
     id,
@@ -167,6 +170,24 @@ async function toMember(parts: MemberParts): Promise<CardMember> {
     kvCapacityTokens: tokens,
     maxNumSeqs: options.maxNumSeqs ?? 1024,
   };
+}
+
+/** Refuses lengths beyond the context that the model, or the engine as asked for, has. */
+function requireContext(
+  source: string,
+  longest: number | null,
+  options: PredictCommandOptions,
+): void {
+  const context = options.maxModelLen ?? longest;
+  const wanted = options.inputLen + options.outputLen;
+  if (context === null || wanted <= context) return;
+  throw new AimError({
+    code: 'ERR_PREDICT_INVALID',
+    kind: 'invalid',
+    message: `${options.inputLen} tokens in and ${options.outputLen} out are more than the ${context} tokens that ${source} takes in one sequence`,
+    hint: 'shorten --input-len or --output-len',
+    details: { wantedTokens: wanted, contextTokens: context },
+  });
 }
 
 function toFamily(options: PredictCommandOptions): EngineFamily {
