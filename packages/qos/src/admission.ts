@@ -101,6 +101,8 @@ export interface Permit {
    * `done('preempted')`, which is what the higher band waits for.
    */
   readonly signal: AbortSignal;
+  /** Called when {@link Permit.signal} aborts; for callers that hold many permits, a signal of each costs far more. */
+  onPreempt: (() => void) | null;
   /** TTFT so far: milliseconds from admission's call to the first token; null before it. */
   readonly ttftMs: number | null;
   /**

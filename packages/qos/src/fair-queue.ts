@@ -12,8 +12,9 @@ import {
 import { type BandPolicyChanges, bandRank, toBandPolicies } from './bands.js';
 import { BandLane } from './internal/band-lane.js';
 import { toCost } from './internal/cost.js';
+import { IndexedHeap } from './internal/indexed-heap.js';
 import type { TenantLane } from './internal/tenant-lane.js';
-import { OwnTime, OwnTimeHeap, Ticket, type TicketState } from './internal/ticket.js';
+import { OwnExpiry, Ticket, type TicketState } from './internal/ticket.js';
 
 /** Most that may wait; null is unlimited. */
 export interface QueueBounds {
@@ -156,7 +157,7 @@ export function createFairQueue<T>(options: FairQueueOptions = {}): FairQueue<T>
       new BandLane<T>(rank, { deadlineAfterMs: targets.ttftMs ?? ttlMs, ttlMs }),
   );
   const scales = BANDS.map(() => 1);
-  const expiries = new OwnTimeHeap<T>();
+  const expiries = new IndexedHeap<OwnExpiry<T>>();
   const maxCount = total.count ?? UNBOUNDED;
   const maxBytes = total.bytes ?? UNBOUNDED;
   const maxTokens = total.tokens ?? UNBOUNDED;
@@ -275,10 +276,10 @@ export function createFairQueue<T>(options: FairQueueOptions = {}): FairQueue<T>
     // NaN compares with nothing, so one such key would block the heap it stands in.
     const { deadlineMs, expiresMs } = entry;
     if (deadlineMs !== undefined && !Number.isNaN(deadlineMs)) {
-      ticket.deadline = new OwnTime(ticket, deadlineMs);
+      ticket.ownDeadlineMs = deadlineMs;
     }
     if (expiresMs !== undefined && !Number.isNaN(expiresMs)) {
-      ticket.expiry = new OwnTime(ticket, expiresMs);
+      ticket.expiry = new OwnExpiry(ticket, expiresMs);
     }
     band.append(ticket, debtCap());
     entered(ticket);
@@ -343,7 +344,7 @@ export function createFairQueue<T>(options: FairQueueOptions = {}): FairQueue<T>
         band.forget(nowMs - forgetAfterMs, maxIdleTenants);
       }
       while (expiries.peekKey() <= nowMs) {
-        const { ticket } = expiries.peek() as OwnTime<T>;
+        const { ticket } = expiries.peek() as OwnExpiry<T>;
         leave(ticket, 'gone', nowMs);
         gone.push(ticket);
       }

@@ -57,6 +57,7 @@ export type {
   Limits,
   Reservation,
 } from './limits-interface.js';
+export { createMemoryCounterStore } from './memory-counter-store.js';
 export { createOutputEstimate, type OutputDump, type OutputEstimate } from './output-estimate.js';
 export {
   chooseVictims,

@@ -20,14 +20,14 @@ const NOBODY: readonly Account[] = [];
 /** What was taken, and at once the answer that says so: one object a request instead of two. */
 class Held implements Reservation {
   readonly ok = true as const;
-  readonly #table: AccountTable;
-  readonly #first: Account;
-  readonly #others: readonly Account[];
-  readonly #input: number;
-  readonly #output: number;
-  readonly #atMs: number;
-  readonly #rates: boolean;
-  #isOpen: boolean = true;
+  private readonly table: AccountTable;
+  private readonly first: Account;
+  private readonly others: readonly Account[];
+  private readonly input: number;
+  private readonly output: number;
+  private readonly atMs: number;
+  private readonly rates: boolean;
+  private isOpen: boolean = true;
 
   constructor(
     table: AccountTable,
@@ -38,13 +38,13 @@ class Held implements Reservation {
     atMs: number,
     rates: boolean,
   ) {
-    this.#table = table;
-    this.#first = first;
-    this.#others = others;
-    this.#input = input;
-    this.#output = output;
-    this.#atMs = atMs;
-    this.#rates = rates;
+    this.table = table;
+    this.first = first;
+    this.others = others;
+    this.input = input;
+    this.output = output;
+    this.atMs = atMs;
+    this.rates = rates;
   }
 
   get reservation(): Reservation {
@@ -52,13 +52,13 @@ class Held implements Reservation {
   }
 
   settle(actual: LimitCost): void {
-    const input = toCost(actual.inputTokens) - this.#input;
-    const output = toCost(actual.outputTokens) - this.#output;
+    const input = toCost(actual.inputTokens) - this.input;
+    const output = toCost(actual.outputTokens) - this.output;
     this.#end(input, output, 0);
   }
 
   cancel(): void {
-    this.#end(-this.#input, -this.#output, -1);
+    this.#end(-this.input, -this.output, -1);
   }
 
   abandon(): void {
@@ -66,16 +66,16 @@ class Held implements Reservation {
   }
 
   #end(input: number, output: number, requests: number): void {
-    if (!this.#isOpen) return;
-    this.#isOpen = false;
-    this.#endOne(this.#first, input, output, requests);
-    for (const account of this.#others) this.#endOne(account, input, output, requests);
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    this.#endOne(this.first, input, output, requests);
+    for (const account of this.others) this.#endOne(account, input, output, requests);
   }
 
   #endOne(account: Account, input: number, output: number, requests: number): void {
-    this.#table.leave(account);
+    this.table.leave(account);
     if (input === 0 && output === 0 && requests === 0) return;
-    this.#table.correct(account, input, output, requests, this.#atMs, this.#rates);
+    this.table.correct(account, input, output, requests, this.atMs, this.rates);
   }
 }
 
@@ -94,8 +94,10 @@ export function createLimits(): Limits {
     const rates = options === undefined || options.rates !== false;
     const input = toCost(cost.inputTokens);
     const output = toCost(cost.outputTokens);
-    const [subject] = subjects;
+    // By index: taking an array apart runs its iterator, which costs more than the check.
+    const subject = subjects[0];
     if (subject === undefined) return { ok: true, reservation: FREE };
+    table.tick(nowMs);
     const first = table.open(subject);
     let others = NOBODY as Account[];
     let slowest = first;
@@ -118,7 +120,9 @@ export function createLimits(): Limits {
       return { ok: false, account: slowest.name, kind, retryAfterMs: waitMs };
     }
     table.take(first, input, output, nowMs, rates);
-    for (const account of others) table.take(account, input, output, nowMs, rates);
+    for (let index = 0; index < others.length; index += 1) {
+      table.take(others[index] as Account, input, output, nowMs, rates);
+    }
     table.forgetAfterGrowth(nowMs);
     return new Held(table, first, others, input, output, nowMs, rates);
   };
@@ -129,7 +133,8 @@ export function createLimits(): Limits {
     index: number,
     nowMs: number,
   ): LimitState | null => {
-    const rate = account.plan.rates[index] ?? null;
+    const { plan } = account;
+    const rate = [plan.requests, plan.input, plan.output][index] ?? null;
     const { limits } = subject;
     const limit = [
       limits.requestsPerMinute,

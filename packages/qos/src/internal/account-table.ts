@@ -19,10 +19,14 @@ const CONCURRENT = 6;
 const SPENT = 7;
 const CELLS = 8;
 const FIRST_ACCOUNTS = 64;
+/** Callers may be out of order by less than this. */
+const STEP_MS = 1_000;
 
 /** Limits worked out once: accounts with the same limits share it. */
 interface LimitPlan {
-  readonly rates: readonly [requests: Rate | null, input: Rate | null, output: Rate | null];
+  readonly requests: Rate | null;
+  readonly input: Rate | null;
+  readonly output: Rate | null;
   readonly concurrent: number;
   readonly budgetTokens: number;
   readonly budgetWindowMs: number;
@@ -56,11 +60,9 @@ function toPlan(limits: AccountLimits): LimitPlan {
   const rate = (limit: number | null): Rate | null =>
     limit === null ? null : toRate({ limit, periodMs: MINUTE_MS, burst: limit * burst });
   return {
-    rates: [
-      rate(limits.requestsPerMinute),
-      rate(limits.inputTokensPerMinute),
-      rate(limits.outputTokensPerMinute),
-    ],
+    requests: rate(limits.requestsPerMinute),
+    input: rate(limits.inputTokensPerMinute),
+    output: rate(limits.outputTokensPerMinute),
     concurrent: limits.concurrent ?? Number.POSITIVE_INFINITY,
     budgetTokens: limits.budget?.tokens ?? Number.POSITIVE_INFINITY,
     budgetWindowMs: limits.budget?.windowMs ?? 0,
@@ -77,9 +79,19 @@ export class AccountTable {
   #nextSlot: number = 0;
   #sweep: IterableIterator<Account> = this.#accounts.values();
   #grown: boolean = false;
+  #latestMs: number = Number.NEGATIVE_INFINITY;
 
   get size(): number {
     return this.#accounts.size;
+  }
+
+  /**
+   * Takes note of the time. A clock that was set back takes every account with it: else whoever was charged at the
+   * later time would be locked out until the clock is there again.
+   */
+  tick(nowMs: number): void {
+    if (nowMs < this.#latestMs - STEP_MS) this.#shift(nowMs - this.#latestMs);
+    this.#latestMs = nowMs;
   }
 
   /** The account of a subject, made when new. */
@@ -103,7 +115,7 @@ export class AccountTable {
     const base = account.slot * CELLS;
     let waitMs = 0;
     if (rates) {
-      const [requests, inputs, outputs] = plan.rates;
+      const { requests, input: inputs, output: outputs } = plan;
       if (requests !== null) {
         const ms = conformsInMs(cells[base] as number, nowMs, 1, requests);
         if (ms > waitMs) {
@@ -148,7 +160,7 @@ export class AccountTable {
     const base = account.slot * CELLS;
     this.#cells[base + CONCURRENT] = (this.#cells[base + CONCURRENT] as number) + 1;
     if (rates) {
-      const [requests, inputs, outputs] = plan.rates;
+      const { requests, input: inputs, output: outputs } = plan;
       if (requests !== null) this.#takeOne(base, 1, requests, nowMs);
       if (inputs !== null && input > 0) this.#takeOne(base + INPUT, input, inputs, nowMs);
       if (outputs !== null && output > 0) this.#takeOne(base + OUTPUT, output, outputs, nowMs);
@@ -183,10 +195,10 @@ export class AccountTable {
   ): void {
     const base = account.slot * CELLS;
     if (rates) {
-      const plan = account.plan.rates;
-      this.#correctOne(base, requests, plan[REQUESTS], atMs);
-      this.#correctOne(base + INPUT, input, plan[INPUT], atMs);
-      this.#correctOne(base + OUTPUT, output, plan[OUTPUT], atMs);
+      const { plan } = account;
+      this.#correctOne(base, requests, plan.requests, atMs);
+      this.#correctOne(base + INPUT, input, plan.input, atMs);
+      this.#correctOne(base + OUTPUT, output, plan.output, atMs);
     }
     const tokens = input + output;
     const hasBudget = account.plan.budgetTokens !== Number.POSITIVE_INFINITY;
@@ -259,6 +271,17 @@ export class AccountTable {
     this.#accounts.set(name, account);
     this.#grown = true;
     return account;
+  }
+
+  #shift(byMs: number): void {
+    for (const account of this.#accounts.values()) {
+      const base = account.slot * CELLS;
+      for (let at = base; at < base + CONCURRENT; at += 1) {
+        this.#cells[at] = (this.#cells[at] as number) + byMs;
+      }
+      account.windowStartMs += byMs;
+      account.windowEndMs += byMs;
+    }
   }
 
   #planOf(limits: AccountLimits): LimitPlan {

@@ -117,8 +117,9 @@ export class Entrance {
         return this.#refusals.refuse(flight, 'infeasible', nowMs);
       }
     }
-    const level = rank === 0 ? 0 : pool.shedLevel(rank, nowMs);
-    pool.queue.scaleBound(request.band, SHED_SHARE ** level);
+    // Who is sent at once takes no room in the queue, so there is nothing to shed.
+    const level = rank === 0 || pool.queue.size === 0 ? 0 : pool.shedLevel(rank, nowMs);
+    pool.queue.scaleBound(request.band, level === 0 ? 1 : SHED_SHARE ** level);
     const result = pool.queue.offer(
       {
         value: flight,

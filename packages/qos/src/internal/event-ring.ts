@@ -7,6 +7,8 @@ export class EventRing {
   readonly #good: Float64Array;
   readonly #bad: Float64Array;
   #cell: number = Number.NaN;
+  #index: number = 0;
+  #cellEndMs: number = Number.NaN;
 
   constructor(cellMs: number, cells: number) {
     this.cellMs = cellMs;
@@ -68,6 +70,11 @@ export class EventRing {
   }
 
   #advance(nowMs: number): number {
+    // Until the cell ends nothing moves; a clock that went back goes on in the same cell.
+    return nowMs < this.#cellEndMs ? this.#index : this.#turn(nowMs);
+  }
+
+  #turn(nowMs: number): number {
     const cell = Math.floor(nowMs / this.cellMs);
     const size = this.#good.length;
     if (Number.isNaN(this.#cell)) this.#cell = cell;
@@ -80,6 +87,8 @@ export class EventRing {
       }
       this.#cell = cell;
     }
-    return ((this.#cell % size) + size) % size;
+    this.#cellEndMs = (this.#cell + 1) * this.cellMs;
+    this.#index = ((this.#cell % size) + size) % size;
+    return this.#index;
   }
 }

@@ -60,6 +60,7 @@ export class Flight implements Permit {
   promptTokens: number | null = null;
   cachedTokens: number = 0;
   outputTokens: number | null = null;
+  onPreempt: (() => void) | null = null;
   #streamed: number = 0;
   #lookedMs: number = 0;
   #controller: AbortController | null = null;
@@ -166,12 +167,14 @@ export class Flight implements Permit {
     this.state = 'cut';
     this.preemptions += 1;
     this.#controller?.abort();
+    this.onPreempt?.();
   }
 
   /** Asks the caller to stop a stream; the endpoint is free when it has. */
   stop(): void {
     this.state = 'stopping';
     this.#controller?.abort();
+    this.onPreempt?.();
   }
 
   /** Makes the flight ready for another endpoint; the old signal has served. */

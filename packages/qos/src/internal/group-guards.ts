@@ -11,8 +11,21 @@ export const GUARDED_RANK: number = bandRank('interactive');
 
 export class GroupGuards {
   readonly #groups: Map<string, DeviceGroup> = new Map();
+  readonly #known: Map<EndpointCapacity, DeviceGroup> = new Map();
 
   of(capacity: EndpointCapacity): DeviceGroup {
+    return this.#known.get(capacity) ?? this.#find(capacity);
+  }
+
+  /** Forgets groups without endpoints. */
+  keep(capacities: Iterable<EndpointCapacity>): void {
+    this.#known.clear();
+    const used = new Set<DeviceGroup>();
+    for (const capacity of capacities) used.add(this.of(capacity));
+    for (const [key, group] of this.#groups) if (!used.has(group)) this.#groups.delete(key);
+  }
+
+  #find(capacity: EndpointCapacity): DeviceGroup {
     // A group's name and an endpoint's id never meet.
     const key = capacity.group === null ? `endpoint:${capacity.id}` : `group:${capacity.group}`;
     let group = this.#groups.get(key);
@@ -20,13 +33,7 @@ export class GroupGuards {
       group = createDeviceGroup();
       this.#groups.set(key, group);
     }
+    this.#known.set(capacity, group);
     return group;
-  }
-
-  /** Forgets groups without endpoints. */
-  keep(capacities: Iterable<EndpointCapacity>): void {
-    const used = new Set<DeviceGroup>();
-    for (const capacity of capacities) used.add(this.of(capacity));
-    for (const [key, group] of this.#groups) if (!used.has(group)) this.#groups.delete(key);
   }
 }

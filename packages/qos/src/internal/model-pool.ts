@@ -220,7 +220,7 @@ export class ModelPool {
       if (ticket === null) break;
       const flight = ticket.value;
       let capacity = this.pick(flight, nowMs);
-      if (capacity === null && flight.rank <= GUARDED_RANK) {
+      if (capacity === null && flight.rank <= GUARDED_RANK && this.hasLower(flight.rank)) {
         if (this.#host.preempt(flight, this, nowMs)) capacity = this.pick(flight, nowMs);
       }
       if (capacity === null) {

@@ -4,7 +4,8 @@
  * tenant's virtual counter; the band decides whose turn it is.
  */
 import type { BandLane } from './band-lane.js';
-import { type OwnTime, OwnTimeHeap, type Ticket } from './ticket.js';
+import { IndexedHeap } from './indexed-heap.js';
+import type { Ticket } from './ticket.js';
 
 export class TenantLane<T> {
   readonly tenant: string;
@@ -30,7 +31,7 @@ export class TenantLane<T> {
   idle: boolean = false;
   #head: Ticket<T> | null = null;
   #tail: Ticket<T> | null = null;
-  #deadlines: OwnTimeHeap<T> | null = null;
+  #deadlines: IndexedHeap<Ticket<T>> | null = null;
 
   constructor(tenant: string, band: BandLane<T>, weight: number) {
     this.tenant = tenant;
@@ -41,10 +42,9 @@ export class TenantLane<T> {
 
   append(ticket: Ticket<T>): void {
     this.queued += 1;
-    const { deadline } = ticket;
-    if (deadline !== null) {
-      this.#deadlines ??= new OwnTimeHeap<T>();
-      this.#deadlines.push(deadline, deadline.atMs, ticket.sequence);
+    if (ticket.ownDeadlineMs !== null) {
+      this.#deadlines ??= new IndexedHeap<Ticket<T>>();
+      this.#deadlines.push(ticket, ticket.ownDeadlineMs, ticket.sequence);
       return;
     }
     ticket.prev = this.#tail;
@@ -55,7 +55,7 @@ export class TenantLane<T> {
 
   /** Puts an item back at the place its sequence gives it; it is usually the oldest, hence the walk from the head. */
   restore(ticket: Ticket<T>): void {
-    if (ticket.deadline !== null) {
+    if (ticket.ownDeadlineMs !== null) {
       this.append(ticket);
       return;
     }
@@ -76,8 +76,8 @@ export class TenantLane<T> {
 
   remove(ticket: Ticket<T>): void {
     this.queued -= 1;
-    if (ticket.deadline !== null) {
-      this.#deadlines?.removeAt(ticket.deadline.heapIndex);
+    if (ticket.ownDeadlineMs !== null) {
+      this.#deadlines?.removeAt(ticket.heapIndex);
       return;
     }
     if (ticket.prev === null) this.#head = ticket.next;
@@ -93,12 +93,13 @@ export class TenantLane<T> {
     const heap = this.#deadlines;
     const head = this.#head;
     if (heap === null || heap.size === 0) return head;
-    const own = heap.peek() as OwnTime<T>;
-    if (head === null) return own.ticket;
+    const own = heap.peek() as Ticket<T>;
+    if (head === null) return own;
+    const ownMs = heap.peekKey();
     const headMs = head.deadlineMs;
-    if (own.atMs < headMs) return own.ticket;
-    if (own.atMs > headMs) return head;
-    return own.ticket.sequence < head.sequence ? own.ticket : head;
+    if (ownMs < headMs) return own;
+    if (ownMs > headMs) return head;
+    return own.sequence < head.sequence ? own : head;
   }
 
   /** The item after another in FIFO order, for callers that look a few places ahead. */

@@ -3,14 +3,13 @@
  * unlink it, which is what makes a cancel O(1) whatever the backlog. Kept small: at a million items its size is the
  * price of every operation.
  */
-import { IndexedHeap } from './indexed-heap.js';
 import type { TenantLane } from './tenant-lane.js';
 
 /** Waiting, handed out, or gone for another reason (cancelled, expired, displaced). */
 export type TicketState = 'queued' | 'taken' | 'gone';
 
-/** A time of the item's own, where its band's would not do: only those stand in a heap. */
-export class OwnTime<T> {
+/** An expiry of the item's own, where its band's would not do: only those stand in a heap. */
+export class OwnExpiry<T> {
   readonly ticket: Ticket<T>;
   readonly atMs: number;
   heapIndex: number = -1;
@@ -30,8 +29,10 @@ export class Ticket<T> {
   readonly enqueuedMs: number;
   readonly sequence: number;
   state: TicketState = 'queued';
-  deadline: OwnTime<T> | null = null;
-  expiry: OwnTime<T> | null = null;
+  /** Its own deadline and the place in its lane's heap; without one, FIFO keeps it in order. */
+  ownDeadlineMs: number | null = null;
+  heapIndex: number = -1;
+  expiry: OwnExpiry<T> | null = null;
   prev: Ticket<T> | null = null;
   next: Ticket<T> | null = null;
   older: Ticket<T> | null = null;
@@ -60,15 +61,10 @@ export class Ticket<T> {
   }
 
   get deadlineMs(): number {
-    return this.deadline === null
-      ? this.enqueuedMs + this.lane.band.deadlineAfterMs
-      : this.deadline.atMs;
+    return this.ownDeadlineMs ?? this.enqueuedMs + this.lane.band.deadlineAfterMs;
   }
 
   get expiresMs(): number {
     return this.expiry === null ? this.enqueuedMs + this.lane.band.ttlMs : this.expiry.atMs;
   }
 }
-
-/** Times of their own, earliest first. */
-export class OwnTimeHeap<T> extends IndexedHeap<OwnTime<T>> {}
