@@ -5,7 +5,7 @@
  */
 import type { CallOptions, Problem } from '@aim-gpu/core';
 import { parseAmdSmi } from './amd-smi/parse-amd-smi.js';
-import type { AmdSmiReport } from './amd-smi/report.js';
+import type { AmdSmiError, AmdSmiReport } from './amd-smi/report.js';
 import type { CommandOutcome, CommandRunner } from './command-runner.js';
 import type { FileTree } from './file-tree.js';
 import { problem } from './problems.js';
@@ -117,8 +117,23 @@ function problemsOf(
     case 'too-large':
       return [problem('TOOL_TOO_LARGE', 'it prints without end: killed, its output left', where)];
     case 'ended':
-      return (report?.errors ?? []).map(({ status, name, message }) =>
-        problem('TOOL_ERROR', `${name}${status === null ? '' : ` (${status})`}: ${message}`, where),
-      );
+      return endProblems(where, outcome, report?.errors ?? []);
   }
+}
+
+/** What it says went wrong, whatever its exit code; else the exit code, when that alone says so. */
+function endProblems(
+  where: string,
+  outcome: Extract<CommandOutcome, { kind: 'ended' }>,
+  errors: readonly AmdSmiError[],
+): readonly Problem[] {
+  if (errors.length > 0) {
+    return errors.map(({ status, name, message }) =>
+      problem('TOOL_ERROR', `${name}${status === null ? '' : ` (${status})`}: ${message}`, where),
+    );
+  }
+  if (outcome.exitCode === 0) return [];
+  const words = outcome.stderr.trim().split('\n').at(-1)?.slice(0, 200) ?? '';
+  const message = `it ended with exit code ${outcome.exitCode ?? 'none'}${words === '' ? '' : `: ${words}`}`;
+  return [problem('TOOL_ERROR', message, where)];
 }

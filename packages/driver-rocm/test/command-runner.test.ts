@@ -102,6 +102,7 @@ describe('amd-smi', () => {
       () => writeProgram(tree, 'usr/bin/amd-smi', 'exit 0', 0o644),
       'TOOL_NOT_EXECUTABLE',
     ],
+    ['failing without a word', () => writeProgram(tree, 'usr/bin/amd-smi', 'exit 3'), 'TOOL_ERROR'],
     ['a directory', () => tree.write('usr/bin/amd-smi/x', ''), 'TOOL_NOT_EXECUTABLE'],
     [
       'failing with exit code 0',
