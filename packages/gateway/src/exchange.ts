@@ -57,14 +57,13 @@ export interface ExchangeRequest {
   /** No answer can have more tokens than that. */
   readonly mostTokens: number;
   readonly timeouts: BandTimeouts;
+  readonly suspendMs: number;
   /** Told which instance has answered, for the next request that begins alike. */
   readonly answered: (instance: string) => void;
   /** Further headers of every answer, names and values in turn, asked for when they are written. */
   readonly answerHeaders: () => readonly string[];
 }
 
-/** An engine that could not be reached is left alone for so long. */
-const SUSPEND_MS = 1000;
 /** A permit is told that its request is alive no more often than that. */
 const TELL_MS = 1000;
 const CLIENT_GONE = 499;
@@ -203,7 +202,8 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
     if (tap === null && !response.headersSent) this.#usage = usageOfAnswer(rest);
     if (!response.headersSent && !this.#begin(tap === null ? rest.length : null)) return;
     // A short text goes out in one piece with its headers, a buffer in two.
-    if (tap === null && rest.length <= ONE_PIECE_BYTES) response.end(rest.toString('latin1'), 'latin1');
+    if (tap === null && rest.length <= ONE_PIECE_BYTES)
+      response.end(rest.toString('latin1'), 'latin1');
     else response.end(rest);
     this.#end(this.#status, this.#status < 400 ? 'complete' : 'invalid');
   }
@@ -268,7 +268,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
     this.#sentMs = clock.monoMs();
     this.#activeMs = this.#sentMs;
     this.#toldMs = this.#sentMs;
-    permit.signal.addEventListener('abort', this.#onPreempt, { once: true });
+    permit.onPreempt = this.#onPreempt;
     this.#call = upstreams.send(endpoint.address, { method, path, headers, body }, this);
   }
 
@@ -284,7 +284,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
     this.#takeHeld();
     this.#firstMs = null;
     this.#failure = failure;
-    if (suspend) qos.suspend(permit.endpoint, SUSPEND_MS);
+    if (suspend) qos.suspend(permit.endpoint, this.#request.suspendMs);
     if (failure !== null && !retries.take(clock.monoMs())) {
       const headers = this.#answerHeaders(permit.endpoint, permit.queueMs);
       this.#end(refuse(this.#request.response, failure, headers), 'failed');
@@ -318,8 +318,10 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
   }
 
   #listen(tap: StreamTap, chunk: Buffer, now: number): Buffer {
+    const before = tap.events;
     const bytes = tap.push(chunk);
     if (tap.hasContent) {
+      this.#permit?.tokens(tap.events - before);
       this.#firstMs ??= now;
       this.#lastMs = now;
     }
@@ -375,7 +377,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
     const permit = this.#permit;
     const durationMs = clock.monoMs() - this.#request.readMs;
     if (permit !== null) {
-      permit.signal.removeEventListener('abort', this.#onPreempt);
+      permit.onPreempt = null;
       if (this.#status !== 0) this.#account(permit);
       permit.done(outcome);
       if (outcome === 'complete') this.#request.answered(permit.endpoint);

@@ -90,6 +90,7 @@ const LIMITS: RequestLimits = {
   holdMs: 10_000,
   maxHeldBytes: 256 * 1024 * 1024,
   maxOpenPerTenant: 4096,
+  suspendMs: 1_000,
 };
 /** Repeats at engines, all requests together: beyond a fifth the fault is not one engine's. */
 const RETRIES = { share: 0.2, least: 20, windowMs: 10_000 } as const;

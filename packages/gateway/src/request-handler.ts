@@ -62,6 +62,8 @@ export interface RequestLimits {
   readonly maxHeldBytes: number;
   /** Requests that one tenant may have open at the same time, streams and waiting ones. */
   readonly maxOpenPerTenant: number;
+  /** How long an engine that could not be reached is left alone. */
+  readonly suspendMs: number;
 }
 
 /** Paths that change an engine instead of asking it; they are not for clients of models. */
@@ -333,6 +335,7 @@ function exchange(
     stripUsage: facts.addUsage,
     mostTokens: model.maxModelLen * facts.answers,
     timeouts: tools.timeouts[band],
+    suspendMs: tools.limits.suspendMs,
     answered: (instance) => {
       if (prefixes.length > 0) tools.affinity.note(prefixes, instance);
     },

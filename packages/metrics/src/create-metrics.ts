@@ -130,8 +130,7 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     },
     gauge(name, labels, value) {
       const metric = find('gauge', name, labels, value);
-      if (metric?.collector instanceof Gauge)
-        metric.collector.set(admit(metric, labels), value);
+      if (metric?.collector instanceof Gauge) metric.collector.set(admit(metric, labels), value);
     },
     clear(name, labels) {
       const metric = find('gauge', name, labels, 0);
