@@ -3,13 +3,14 @@
  * of who may share a partition. Owns what is permitted; search and worth are other files.
  */
 import { BANDS } from '@aim-gpu/core';
+import { DEFAULT_ASSUMPTIONS } from '@aim-gpu/performance';
 import type { LayoutOption, LayoutProblem } from './layout-problem.js';
 
 /** Cost of stopping and starting an engine elsewhere: about a minute (vLLM 0.9 on MI300X without download: 62 s). */
 export const MOVE_MS = 60_000;
 
-/** What an engine that is always busy adds to the steps of another on its partition (performance's assumption). */
-const NEIGHBOUR_COST = 0.9;
+/** What an engine that is always busy adds to the steps of another on its partition, as the speed model assumes it. */
+const NEIGHBOUR_COST = DEFAULT_ASSUMPTIONS.samePartition.value;
 /** Ranks of the bands whose slowdown the policy limits: critical and interactive. */
 const LAST_URGENT = 1;
 
