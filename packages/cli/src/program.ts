@@ -5,6 +5,7 @@
 import { AimError } from '@aim-gpu/core';
 import { Command, CommanderError } from 'commander';
 import { addAgentCommands } from './agent-commands.js';
+import { askWhatIf } from './commands/ask-planner.js';
 import { capture } from './commands/capture.js';
 import { conformance } from './commands/conformance.js';
 import { doctor } from './commands/doctor.js';
@@ -28,6 +29,7 @@ import {
   addPartitionsSet,
   type PartitionTools,
 } from './partition-commands.js';
+import { addPlannerCommands } from './planner-commands.js';
 import { reportError } from './report-error.js';
 import {
   toTimeout,
@@ -71,6 +73,9 @@ function toUsageError(error: CommanderError, argv: readonly string[]): AimError 
 const COMMANDS: readonly string[] = [
   'validate',
   'plan',
+  'explain',
+  'capacity',
+  'fragmentation',
   'up',
   'agent',
   'apply',
@@ -136,7 +141,22 @@ function createProgram(io: CommandIo, finish: Finish): Command {
     add('plan', 'show what would be done, without doing it', 'aim-gpu plan fleet.yaml --json'),
   )
     .argument('<fleet>', 'fleet file')
-    .action((file: string, options) => run((context) => plan(context, file, options))(options));
+    .option(
+      '--what-if <change...>',
+      'compare: add-card:MI300X remove-card:ID remove-model:NAME layout:ID=QPX/NPS1',
+    )
+    .action((file: string, options) =>
+      run((context) =>
+        options.whatIf === undefined
+          ? plan(context, file, options)
+          : askWhatIf(context, { ...options, file }),
+      )(options),
+    );
+
+  addPlannerCommands({
+    run,
+    add: (name, summary, usage) => withDeviceOptions(add(name, summary, usage)),
+  });
 
   withServeOptions(
     add(
