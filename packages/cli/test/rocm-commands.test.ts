@@ -33,6 +33,14 @@ const run = (...argv: string[]): Promise<number> => runCommandLine([...argv, '--
 const json = (): Record<string, unknown> => JSON.parse(io.out()) as Record<string, unknown>;
 const rocm = ['--driver', 'rocm'];
 
+it.each(['partitions', 'partitions list', 'partitions watch', 'doctor', 'capture'])(
+  '--help of "%s" has an example',
+  async (words) => {
+    expect(await runCommandLine([...words.split(' '), '--help'], io)).toBe(0);
+    expect(io.out()).toContain(`Example:\n  $ aim-gpu ${words}`);
+  },
+);
+
 describe('on a machine without amdgpu', () => {
   it.each([
     ['gpus', ...rocm],
