@@ -49,7 +49,7 @@ export async function untilReady(
   });
   const answered = withDeadline(
     async (signal): Promise<StartOutcome> => {
-      while (!(await engine.isReady(address, { signal }))) {
+      while (!(await answersSoon({ engine, address, clock, timing, signal }))) {
         await clock.sleep(timing.pollMs, { signal });
       }
       return { ok: true };
@@ -67,6 +67,25 @@ export async function untilReady(
     throw error;
   });
   return Promise.race([exited, answered]);
+}
+
+/** One health check with a limit: an engine that owes one answer may give the next. */
+export async function answersSoon(
+  options: EngineWait & {
+    readonly engine: ServingEngine;
+    readonly address: EndpointAddress;
+    readonly signal: AbortSignal;
+  },
+): Promise<boolean> {
+  const { engine, address, clock, timing, signal } = options;
+  return orFalseWhenLate(
+    withDeadline((inTime) => engine.isReady(address, { signal: inTime }), {
+      clock,
+      ms: timing.probeLimitMs,
+      what: 'the health check',
+      signal,
+    }),
+  );
 }
 
 /**

@@ -2,13 +2,8 @@
  * Watches a ready engine: whether it still answers its health check, and whether anybody uses it. Owns the rules for
  * hung and for idle; ends nothing.
  */
-import {
-  AimError,
-  type Clock,
-  type EndpointAddress,
-  type ServingEngine,
-  withDeadline,
-} from '@aim-gpu/core';
+import { AimError, type Clock, type EndpointAddress, type ServingEngine } from '@aim-gpu/core';
+import { answersSoon } from './engine-waits.js';
 import type { RunnerTiming } from './runner-timing.js';
 
 /** What a watch looks at. Its promise never settles after the signal has aborted. */
@@ -22,16 +17,11 @@ export interface WatchOptions {
 
 /** Resolves when an engine counts as hung: several health checks in a row were not answered well in time. */
 export async function untilHung(options: WatchOptions): Promise<'hung'> {
-  const { engine, address, clock, timing, signal } = options;
+  const { timing, signal } = options;
   let misses = 0;
   while (misses < timing.mostMisses) {
     await sleepOrStay(options, misses === 0 ? timing.probeEveryMs : timing.pollMs);
-    const answered = await withDeadline((inTime) => engine.isReady(address, { signal: inTime }), {
-      clock,
-      ms: timing.probeLimitMs,
-      what: 'the health check',
-      signal,
-    }).catch(() => false);
+    const answered = await answersSoon(options).catch(() => false);
     if (signal.aborted) return stay();
     misses = answered ? 0 : misses + 1;
   }

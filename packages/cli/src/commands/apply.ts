@@ -64,11 +64,15 @@ async function untilSettled(
 ): Promise<StatusDocument> {
   const deadline = clock.monoMs() + timeoutMs;
   for (;;) {
-    const status = await read();
-    const settled = status.instances.every(({ state }) =>
+    const status = await read().catch((error: unknown) => {
+      // A host that is busy with loading models answers late.
+      if (AimError.is(error, 'ERR_AGENT_ANSWER')) return null;
+      throw error;
+    });
+    const settled = status?.instances.every(({ state }) =>
       ['ready', 'parked', 'failed'].includes(state),
     );
-    if (settled) return status;
+    if (status !== null && settled === true) return status;
     if (clock.monoMs() > deadline) throw tooLate(timeoutMs);
     await clock.sleep(POLL_MS);
   }

@@ -31,13 +31,30 @@ export interface Running {
 }
 
 /** Starts `up --json` with free ports and waits until it is ready. */
-export async function startUp(
+export function startUp(
   file: string,
   stateDirectory: string,
   more: readonly string[] = [],
 ): Promise<Running> {
+  return startServing(['up', file], stateDirectory, more);
+}
+
+/** Starts `agent --json`, with free ports unless told others, and waits until its gateway is there. */
+export function startAgent(
+  file: string | null,
+  stateDirectory: string,
+  more: readonly string[] = [],
+): Promise<Running> {
+  return startServing(['agent', ...(file === null ? [] : [file])], stateDirectory, more);
+}
+
+async function startServing(
+  command: readonly string[],
+  stateDirectory: string,
+  more: readonly string[],
+): Promise<Running> {
   const ports = ['--listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0'];
-  const child = start(['up', file, '--json', '--state-dir', stateDirectory, ...ports, ...more]);
+  const child = start([...command, '--json', '--state-dir', stateDirectory, ...ports, ...more]);
   const events: UpEvent[] = [];
   let stderr = '';
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -52,7 +69,9 @@ export async function startUp(
       if (event.event === 'ready') resolve(event as ReadyEvent);
     });
     void exited.then((code) =>
-      reject(new Error(`up ended with ${code}: ${JSON.stringify(events.at(-1))}\n${stderr}`)),
+      reject(
+        new Error(`${command[0]} ended with ${code}: ${JSON.stringify(events.at(-1))}\n${stderr}`),
+      ),
     );
   });
   return {

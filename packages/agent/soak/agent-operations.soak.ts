@@ -1,0 +1,96 @@
+// Random operations on one node, seed after seed, each step compared with a plain model; then apply/remove cycles over a
+// state directory on disk, looking for what stays behind.
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { workloadName } from '@aim-gpu/core';
+import { createFileStateStore } from '@aim-gpu/core/node';
+import { aWorkload } from '@aim-gpu/core/testing';
+import type { Soak } from '../../../tools/soak.js';
+import { createBench } from '../test/support/agent-bench.js';
+import { type RandomRun, runRandomOperations } from '../test/support/random-operations.js';
+
+const STEPS_A_SEED = 100;
+
+/** The soak. */
+export const soak: Soak = {
+  name: 'agent-operations',
+  summary:
+    'random operations against a plain model (--seed N), and apply/remove cycles (--cycles N)',
+  run: async ({ seconds, values, signal, log }) => {
+    const failures: string[] = [];
+    const runs: RandomRun[] = [];
+    const end = performance.now() + seconds * 1000;
+    let seed = Number(values['seed'] ?? 1);
+    const first = seed;
+    for (; performance.now() < end && !signal.aborted; seed += 1) {
+      try {
+        runs.push(await runRandomOperations({ seed, steps: STEPS_A_SEED, signal }));
+      } catch (error) {
+        failures.push(error instanceof Error ? error.message : String(error));
+      }
+      if (seed % 20 === 0) log(`seed ${seed}`);
+    }
+    const sum = (of: (run: RandomRun) => number): number =>
+      runs.reduce((total, run) => total + of(run), 0);
+    const cycles = Number(values['cycles'] ?? 1000);
+    const left = await cycle(cycles, signal);
+    for (const [what, grown] of Object.entries(left)) {
+      if (grown > 0) failures.push(`${cycles} cycles left ${grown} ${what} behind`);
+    }
+    const applies = sum((run) => run.applies);
+    const wrongRefusals = sum((run) => run.wrongRefusals);
+    if (wrongRefusals > applies / 100)
+      failures.push(`${wrongRefusals} of ${applies} wrongly refused`);
+    return {
+      results: [
+        {
+          seeds: `${first}..${seed - 1}`,
+          steps: sum((run) => run.steps),
+          applies,
+          refusals: sum((run) => run.refusals),
+          wrongRefusals,
+          slowestRecoverySeconds: Math.max(0, ...runs.map((run) => run.slowestRecoveryMs)) / 1000,
+        },
+        { cycles, ...left },
+      ],
+      failures,
+    };
+  },
+};
+
+/** Applies and removes a model again and again; what there is more of after the last cycle than after the tenth. */
+async function cycle(
+  cycles: number,
+  signal: AbortSignal,
+): Promise<Readonly<Record<string, number>>> {
+  const directory = mkdtempSync(path.join(tmpdir(), 'aim-gpu-cycles-'));
+  const memory = createFileStateStore({ directory });
+  const bench = createBench({ memory, workloads: [], lasting: true });
+  await bench.bringUp();
+  const one = { ...bench.fleet, models: [aWorkload({ name: workloadName('chat') })] };
+  const count = (): Readonly<Record<string, number>> => ({
+    fds: readdirSync('/proc/self/fd').length,
+    files: readdirSync(directory).length,
+    processes: bench.launcher.alive().length,
+    timers: bench.clock.pending(),
+  });
+  let before = count();
+  for (let round = 1; round <= cycles && !signal.aborted; round += 1) {
+    await bench.run(bench.agent.applyFleet(one));
+    await bench.run(bench.agent.settled('chat-0' as never));
+    await bench.run(bench.agent.applyFleet(bench.fleet));
+    if (round === 10) before = count();
+  }
+  const after = count();
+  const journal = path.join(directory, 'assigned.jsonl');
+  const journalBytes = existsSync(journal) ? statSync(journal).size : 0;
+  await bench.run(bench.agent.close());
+  rmSync(directory, { recursive: true, force: true });
+  const grown = Object.entries(after).map(([what, now]) => [what, now - (before[what] ?? 0)]);
+  return {
+    ...Object.fromEntries(grown),
+    // Bounded by its records, 256 of a few kilobytes each.
+    journalBytesBeyondBound: Math.max(0, journalBytes - 2 ** 21),
+  };
+}
