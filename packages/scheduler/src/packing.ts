@@ -198,17 +198,20 @@ class Progress implements Occupancy {
     return bytes(Math.min(...slots.map((slot) => slot.usableBytes)));
   }
 
-  /** The first critical or interactive instance of the slots that would be slowed down beyond the policy. */
+  /**
+   * The first critical or interactive instance of the cards that shares a partition and would be slowed down beyond the
+   * policy. A newcomer on another partition of the card may be the last straw, so all of the card are looked at.
+   */
   private harmedBy(resident: Resident): Reason | null {
     const limit = this.problem.fleet.policy.slowdown;
-    for (const slot of resident.slots) {
-      const together = [...(this.bySlot.get(slot) ?? []), resident];
-      if (together.length === 1) continue;
-      const predicted = this.latency.predictCard(
-        unique([...(this.byCard.get(slot.card) ?? []), resident]),
+    for (const card of new Set(resident.slots.map((slot) => slot.card))) {
+      const here = unique([...(this.byCard.get(card) ?? []), resident]);
+      const endangered = here.filter(
+        (one) => isUrgent(one) && here.some((other) => sharePartition(one, other)),
       );
-      for (const { candidate } of together) {
-        if (bandRank(candidate.workload.band) > bandRank('interactive')) continue;
+      if (endangered.length === 0) continue;
+      const predicted = this.latency.predictCard(here);
+      for (const { candidate } of endangered) {
         const figures = predicted.get(candidate.instance);
         if (figures === undefined || slowdownOf(figures) <= limit) continue;
         const percent = (slowdownOf(figures) * 100).toFixed(0);
@@ -263,4 +266,12 @@ export function residentsBySlot(packing: Packing): ReadonlyMap<Slot, readonly Re
     for (const slot of resident.slots) append(index, slot, resident);
   indexes.set(packing, index);
   return index;
+}
+
+function isUrgent({ candidate }: Resident): boolean {
+  return bandRank(candidate.workload.band) <= bandRank('interactive');
+}
+
+function sharePartition(one: Resident, other: Resident): boolean {
+  return one !== other && one.slots.some((slot) => other.slots.includes(slot));
 }
