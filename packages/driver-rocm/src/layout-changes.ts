@@ -96,6 +96,7 @@ export function createLayoutChanges(options: LayoutChangesOptions): LayoutChange
           directory,
           holders,
           assertFresh: () => assertFresh(expect, call),
+          isMoving: async () => isMoving((await discover(call)).inventory, id),
         } as const;
         await changeMode(host, request, call);
         const after = await settle(host, {
@@ -126,6 +127,7 @@ export function createLayoutChanges(options: LayoutChangesOptions): LayoutChange
           directory,
           holders,
           assertFresh: () => assertFresh(expect, call),
+          isMoving: async () => isMoving((await discover(call)).inventory, id),
         } as const;
         await changeMode(host, request, call);
         return (await discover(call)).inventory;
@@ -144,13 +146,22 @@ export function createLayoutChanges(options: LayoutChangesOptions): LayoutChange
         const holding = await holders();
         if (holding.length > 0) throw deviceBusy('reloading amdgpu', holding);
         await reloadDriver(host, { ...call, holders });
-        const after = await settle(host, {
+        const back = {
           ...call,
           what: 'reloading amdgpu',
           look: () => discover(call),
-          isSettled: ({ inventory }) => isBack(inventory, cards),
           isMoving: () => false,
+        } as const;
+        await settle(host, {
+          ...back,
+          isSettled: ({ inventory }) => isBack(inventory, cards),
           forMs: host.timing.reloadTimeoutMs,
+        });
+        // A card says its mode before all its partitions are there.
+        const after = await settle(host, {
+          ...back,
+          isSettled: ({ inventory }) => isWhole(inventory, cards),
+          forMs: host.timing.settleForMs,
         });
         return after.inventory;
       }),
@@ -188,7 +199,15 @@ function isMoving({ cards }: Inventory, id: CardId): boolean {
   return cards.find((entry) => entry.id === id)?.layout.compute === null;
 }
 
-/** Whether every card is there again with its partitions. */
+/** Whether every card shows all partitions of the mode it says. */
+function isWhole(inventory: Inventory, before: readonly ObservedCard[]): boolean {
+  return before.every((card) => {
+    const mode = inventory.cards.find((entry) => entry.id === card.id)?.layout.compute ?? null;
+    return mode !== null && isIn(inventory, card, mode);
+  });
+}
+
+/** Whether every card is there again with a partition. */
 function isBack(inventory: Inventory, before: readonly ObservedCard[]): boolean {
   return before.every(({ id }) => {
     const card = inventory.cards.find((entry) => entry.id === id);

@@ -41,6 +41,8 @@ export interface ModeRequest {
   readonly holders: () => Promise<readonly DeviceHolder[]>;
   /** Throws when the node is no longer as it was read: a later try must not do what an earlier one was asked for. */
   readonly assertFresh: () => Promise<void>;
+  /** Whether the card does not say its mode now, as while it switches or is reset. */
+  readonly isMoving: () => Promise<boolean>;
 }
 
 const FILES = {
@@ -78,7 +80,8 @@ export async function changeMode(
     const holders = errno === 'EBUSY' ? await request.holders() : [];
     const waitedMs = clock.monoMs() - startedMs;
     if (holders.length > 0 || waitedMs + timing.busyRetryMs > patienceMs) {
-      throw errno === 'EBUSY'
+      // A card that is still under way is busy with itself; the kernel's word for that is EPERM.
+      throw errno === 'EBUSY' || (errno === 'EPERM' && (await request.isMoving()))
         ? deviceBusy(request.what, holders)
         : writeRefused(request.what, errno, way.file);
     }
