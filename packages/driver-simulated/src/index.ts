@@ -17,6 +17,7 @@ export type {
 } from './faults.js';
 export { type KernelVariant, NEWEST_KERNEL, ROCM_6_KERNEL } from './kernel.js';
 export { readSimulatedNodes } from './machine-store.js';
+export type { ToolResult } from './materialize/amd-smi.js';
 export type {
   KernelWriteResult,
   MaterializedMachine,

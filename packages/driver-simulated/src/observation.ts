@@ -157,7 +157,8 @@ function observeCard(options: {
     product: card.product,
     hive: card.hive,
     numaNode: index < state.cards.length / 2 ? 0 : 1,
-    memoryBytes: product.memoryBytes,
+    // Memory that is the CPU's too has no file that tells its whole; only an undivided card says it.
+    memoryBytes: product.unifiedMemory && partitions.length !== 1 ? null : product.memoryBytes,
     layout: {
       compute: visible === 0 ? null : (card.says?.compute ?? card.compute),
       memory: card.memory,

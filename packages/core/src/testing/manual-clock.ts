@@ -13,6 +13,8 @@ export interface ManualClock extends Clock {
   stepWall(ms: number): void;
   /** Timers that are armed. */
   pending(): number;
+  /** Milliseconds until the next timer is due; null when none is armed. */
+  untilNext(): number | null;
 }
 
 interface Timer {
@@ -86,6 +88,10 @@ export function createManualClock(
       wallOffset += ms;
     },
     pending: () => timers.size,
+    untilNext: () => {
+      const next = nextDue(Number.POSITIVE_INFINITY);
+      return next === undefined ? null : Math.max(0, next.due - mono);
+    },
   };
 }
 

@@ -10,7 +10,7 @@ import type { CallOptions, CardId, Clock, SharedDevice } from '@aim-gpu/core';
 import { serveSharedDevice } from '@aim-gpu/core/node';
 import type { KernelVariant } from '../kernel.js';
 import type { MachineChanges } from '../machine-changes.js';
-import { createAmdSmi } from './amd-smi.js';
+import { createAmdSmi, type ToolResult } from './amd-smi.js';
 import { cardDirectory, KERNEL_FILES, type KernelFileName } from './card-image.js';
 import { createKernelFiles } from './kernel-files.js';
 import { toTreeImage } from './machine-image.js';
@@ -36,6 +36,15 @@ export interface MaterializedMachine {
    * `file` is relative to the directory; links are followed. `ENOENT` for what is no file of the kernel.
    */
   write(file: string, text: string, options?: CallOptions): Promise<KernelWriteResult>;
+  /**
+   * Runs one of the tools as its executable does, without the time that starting a program takes. `answer` is what it
+   * reads when it asks.
+   */
+  runTool(
+    tool: 'amd-smi' | 'modprobe',
+    argv: readonly string[],
+    options?: CallOptions & { readonly answer?: string },
+  ): Promise<ToolResult>;
   /** Errno of reading a file where a plain file cannot give it, such as a mode during a reset; else null. */
   readError(file: string): string | null;
   /** Takes up what was written and shows what has changed, without waiting for the next turn. */
@@ -132,13 +141,11 @@ export async function createMaterializedMachine(
   };
 
   await nextTurn();
-  const served = await serveTools({
-    socketPath: sockets.tools,
-    tools: {
-      'amd-smi': shownAfter(createAmdSmi({ changes, files, kernel, privileged })),
-      modprobe: shownAfter(createModprobe({ changes, privileged })),
-    },
-  });
+  const tools = {
+    'amd-smi': shownAfter(createAmdSmi({ changes, files, kernel, privileged })),
+    modprobe: shownAfter(createModprobe({ changes, privileged })),
+  };
+  const served = await serveTools({ socketPath: sockets.tools, tools });
   const device = await serveSharedDevice({
     device: options.sharedDevice,
     socketPath: sockets.device,
@@ -172,6 +179,8 @@ export async function createMaterializedMachine(
     directory,
     toolsDirectory: path.join(directory, 'bin'),
     refresh: nextTurn,
+    runTool: (tool, argv, { answer = '', ...call } = {}) =>
+      tools[tool]({ argv, ask: () => Promise.resolve(answer), ...call }),
     readError: (file) => {
       const found = toKernelFile(shown, file);
       const entry = found === null ? undefined : shown.get(found.path);

@@ -10,6 +10,7 @@ import {
   type Clock,
   cardId,
   createRng,
+  type GpuDriver,
   hiveId,
   nodeName,
   type SimulatedCard,
@@ -21,7 +22,7 @@ import {
   createMemoryStateStore,
 } from '@aim-gpu/core/testing';
 import {
-  createHostCommands,
+  type CommandRunner,
   createHostFiles,
   createRocmDriver,
   type FileTree,
@@ -35,10 +36,14 @@ import {
   ROCM_6_KERNEL,
   type SimulatedDriver,
 } from '@aim-gpu/driver-simulated';
-import { createFastClock } from './fast-clock.js';
+import { createIdleClock, type IdleClock } from './idle-clock.js';
 
 /** A subject that is closed when its case has ended. */
 export interface OpenSubject extends ConformanceSubject {
+  readonly fault: NonNullable<ConformanceSubject['fault']>;
+  readonly reboot: NonNullable<ConformanceSubject['reboot']>;
+  /** Another driver over the same machine, as the next process has. */
+  reopen(): GpuDriver;
   close(): Promise<void>;
 }
 
@@ -46,8 +51,6 @@ export interface OpenSubject extends ConformanceSubject {
 export type OpenConformance = (machine: ConformanceMachine) => Promise<OpenSubject>;
 
 const NODE = nodeName('node-a');
-/** A switch of up to 8 s takes 40 ms, and the longest wait of a case about a second. */
-const FACTOR = 200;
 const HOLDER_PID = 4242;
 
 function cardsOf(machine: ConformanceMachine): readonly SimulatedCard[] {
@@ -60,13 +63,13 @@ function cardsOf(machine: ConformanceMachine): readonly SimulatedCard[] {
 
 interface Machine {
   readonly driver: SimulatedDriver;
-  readonly clock: Clock;
+  readonly clock: IdleClock;
   /** The same machine, opened as a user without rights. */
   withoutRights(): SimulatedDriver;
 }
 
 function createMachine(machine: ConformanceMachine): Machine {
-  const clock = createFastClock(FACTOR);
+  const clock = createIdleClock();
   const store = createMemoryStateStore();
   const base = machine.busyScope === 'node' ? ROCM_6_KERNEL : NEWEST_KERNEL;
   const open = (privileged: boolean): SimulatedDriver =>
@@ -102,7 +105,11 @@ export const openSimulated: OpenConformance = (machine) => {
     fault: (fault) => Promise.resolve(driver.faults.script([toRule(fault)])),
     reboot: async () => void (await driver.reboot()),
     unprivileged: () => Promise.resolve(withoutRights()),
-    close: () => driver.close(),
+    reopen: () => driver,
+    close: async () => {
+      await driver.close();
+      clock.stop();
+    },
   });
 };
 
@@ -111,23 +118,22 @@ export function openRocmWith(alter: (files: FileTree) => FileTree): OpenConforma
   return async (machine) => {
     const { driver: below, clock, withoutRights } = createMachine(machine);
     const directories: string[] = [];
+    const openDriver = (directory: string, tree: MaterializedMachine): RocmDriver =>
+      createRocmDriver({
+        node: NODE,
+        clock,
+        root: directory,
+        files: alter(withErrnos(timeless(createHostFiles(directory), clock), tree)),
+        commands: toCommands(tree, clock),
+        allowReload: true,
+      });
     const open = async (
       simulated: SimulatedDriver,
     ): Promise<{ readonly driver: RocmDriver; readonly tree: MaterializedMachine }> => {
       const directory = await mkdtemp(path.join(tmpdir(), 'aim-gpu-conformance-'));
       directories.push(directory);
       const tree = await simulated.materialize(directory, { pollMs: 2000 });
-      const driver = createRocmDriver({
-        node: NODE,
-        clock,
-        root: directory,
-        files: alter(withErrnos(createHostFiles(directory), tree)),
-        commands: createHostCommands({ clock }),
-        allowReload: true,
-        // A program takes real time to start, which is long on a fast clock.
-        timing: { reloadTimeoutMs: 300_000, settleForMs: 200_000 },
-      });
-      return { driver, tree };
+      return { driver: openDriver(directory, tree), tree };
     };
     const { driver, tree } = await open(below);
     return {
@@ -144,9 +150,11 @@ export function openRocmWith(alter: (files: FileTree) => FileTree): OpenConforma
         await tree.refresh();
       },
       unprivileged: async () => (await open(withoutRights())).driver,
+      reopen: () => openDriver(tree.directory, tree),
       close: async () => {
         await driver.close();
         await below.close();
+        clock.stop();
         for (const directory of directories) await rm(directory, { recursive: true, force: true });
       },
     };
@@ -155,6 +163,45 @@ export function openRocmWith(alter: (files: FileTree) => FileTree): OpenConforma
 
 /** The driver of real cards, over a materialized tree. */
 export const openRocm: OpenConformance = openRocmWith((files) => files);
+
+/**
+ * The tree's own tools, run in this process, so that the clock knows when they have ended. That the executables work is
+ * tested with the tree itself.
+ */
+function toCommands(tree: MaterializedMachine, clock: Clock): CommandRunner {
+  return {
+    run: ({ file, args, input, timeoutMs, signal }) => {
+      const tool = path.basename(file);
+      if (tool !== 'amd-smi' && tool !== 'modprobe')
+        return Promise.resolve({ kind: 'not-started', reason: 'missing', message: file });
+      return new Promise((resolve, reject) => {
+        const cancel = clock.timer(timeoutMs, () =>
+          resolve({ kind: 'timed-out', stdout: '', stderr: '' }),
+        );
+        const call = {
+          ...(input === undefined ? {} : { answer: input }),
+          ...(signal === undefined ? {} : { signal }),
+        };
+        tree
+          .runTool(tool, args, call)
+          .then((result) => resolve({ kind: 'ended', ...result }), reject)
+          .finally(cancel);
+      });
+    },
+  };
+}
+
+/** Files that are read while time stands still. */
+function timeless(files: FileTree, clock: IdleClock): FileTree {
+  return {
+    ...files,
+    read: (file) => clock.during(files.read(file)),
+    list: (directory) => clock.during(files.list(directory)),
+    readHead: (file) => clock.during(files.readHead(file)),
+    linkTarget: (file) => clock.during(files.linkTarget(file)),
+    access: (file) => clock.during(files.access(file)),
+  };
+}
 
 /** Plain files cannot refuse: writes and reads get the errno that the kernel would give. */
 function withErrnos(files: FileTree, tree: MaterializedMachine): FileTree {
