@@ -28,6 +28,7 @@ import { createModelLibrary } from '@aim-gpu/sizing';
 import type { Closers } from './closers.js';
 import type { CommandContext } from './context.js';
 import { type DriverOptions, type OpenNode, openNode } from './drivers.js';
+import { createEngineSampler } from './engine-sampler.js';
 import { createEngineChoice } from './engines.js';
 import { type FleetOptions, toDriver } from './fleet-input.js';
 import { createLiveTenants } from './live-tenants.js';
@@ -38,6 +39,9 @@ export interface ServeOptions extends FleetOptions, DriverOptions {
   readonly freePorts?: boolean;
   readonly partial?: boolean;
   readonly allowAnonymous?: boolean;
+  /** PEM files; both or none. */
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
 }
 
 /** What is served. */
@@ -117,6 +121,7 @@ export async function serveNode(
     directory: agent.directory,
     metrics,
     exposition: () => metrics.exposition(),
+    sample: createEngineSampler(() => agent.fleet),
   });
   const hooks: ControlHooks = {
     gateway: () => ({ url: toUrl(gateway.address), adminUrl: toUrl(gateway.adminAddress) }),
@@ -166,10 +171,12 @@ async function openGateway(
   { listen, adminListen, options, closers }: ServeNodeParts,
   sources: Pick<
     Parameters<typeof createGateway>[0],
-    'tenants' | 'directory' | 'metrics' | 'exposition'
+    'tenants' | 'directory' | 'metrics' | 'exposition' | 'sample'
   >,
 ): Promise<Gateway> {
-  const { clock, logger } = context;
+  const { clock, logger, store } = context;
+  const adminToken = context.io.env['AIM_GPU_ADMIN_TOKEN'];
+  const tls = toTlsFiles(context, options);
   const open = async (free: boolean): Promise<Gateway> => {
     const gateway = createGateway({
       ...sources,
@@ -179,6 +186,9 @@ async function openGateway(
       listen: free ? { ...listen, port: 0 } : listen,
       adminListen: free ? { ...adminListen, port: 0 } : adminListen,
       allowAnonymous: options.allowAnonymous === true,
+      store,
+      ...(tls === null ? {} : { tls }),
+      ...(adminToken === undefined || adminToken === '' ? {} : { adminToken }),
     });
     await gateway.start();
     closers.add(() => gateway.close());
@@ -190,6 +200,22 @@ async function openGateway(
     if (options.freePorts === true && AimError.is(error, 'ERR_PORT_IN_USE')) return open(true);
     throw error;
   }
+}
+
+function toTlsFiles(
+  context: CommandContext,
+  { tlsCert, tlsKey }: ServeOptions,
+): { readonly certFile: string; readonly keyFile: string } | null {
+  if (tlsCert === undefined && tlsKey === undefined) return null;
+  if (tlsCert === undefined || tlsKey === undefined) {
+    throw new AimError({
+      code: 'ERR_USAGE',
+      kind: 'invalid',
+      message: 'a certificate needs its key, and a key its certificate',
+      hint: 'give both --tls-cert and --tls-key',
+    });
+  }
+  return { certFile: context.resolve(tlsCert), keyFile: context.resolve(tlsKey) };
 }
 
 /** An address as a URL. */

@@ -48,7 +48,12 @@ export function withServeOptions(command: Command): Command {
     )
     .option('--free-ports', 'take free ports when the ones asked for are in use')
     .option('--partial', 'start what can be placed and leave the rest')
-    .option('--allow-anonymous', 'serve without keys on other addresses than loopback');
+    .option('--allow-anonymous', 'serve without keys on other addresses than loopback')
+    .option(
+      '--tls-cert <file>',
+      'serve TLS with this certificate chain; read again when it changes',
+    )
+    .option('--tls-key <file>', 'the key of --tls-cert');
 }
 
 /** Reads a time such as `30s`. */

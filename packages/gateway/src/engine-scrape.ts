@@ -31,7 +31,7 @@ export function scrapeEngines(options: {
     missed.set(instance, count);
     if (count < MISSES) return;
     if (count === MISSES) logger.warn('engine-silent', { instance });
-    qos.suspend(instance, everyMs * 2);
+    qos.suspend(instance, Math.max(everyMs * 2, LEAST_SUSPENSION_MS));
     live.abandon(instance);
   };
   const look = async (endpoint: Endpoint): Promise<void> => {
@@ -41,6 +41,7 @@ export function scrapeEngines(options: {
     asked.add(instance);
     try {
       const figures = await sample(endpoint, { signal: over.signal });
+      if ((missed.get(instance) ?? 0) >= MISSES) qos.suspend(instance, 0);
       missed.delete(instance);
       qos.observe(instance, figures);
     } catch {
@@ -64,3 +65,4 @@ export function scrapeEngines(options: {
 }
 
 const MISSES = 3;
+const LEAST_SUSPENSION_MS = 1_000;

@@ -62,7 +62,7 @@ const WHOLE = wholeAnswer({
 describe('a reset at every byte', () => {
   it('of a JSON answer: the whole answer or a clean 502, never a part', async () => {
     for (let cut = 0; cut <= WHOLE.length; cut += 1) {
-      chaos.play({ bytes: WHOLE.subarray(0, cut), then: 'reset' });
+      chaos.play({ bytes: WHOLE.subarray(0, cut), after: 'reset' });
       const response = await ask();
       const document = (await response.json()) as { error?: { code: string } };
       if (cut === WHOLE.length) expect(response.status).toBe(200);
@@ -73,7 +73,7 @@ describe('a reset at every byte', () => {
   it('of a stream: 502 before the first token; after it what came, an error event, no [DONE]', async () => {
     const firstToken = STREAM.indexOf('one"');
     for (let cut = 0; cut <= STREAM.length; cut += 1) {
-      chaos.play({ bytes: STREAM.subarray(0, cut), then: 'reset' });
+      chaos.play({ bytes: STREAM.subarray(0, cut), after: 'reset' });
       const response = await ask({ stream: true });
       const text = await response.text();
       if (cut === STREAM.length) {
@@ -96,7 +96,7 @@ describe('a reset at every byte', () => {
   it('with another engine: every answer comes whole until the first token was passed on', async () => {
     const other = await startFakeEngine();
     for (let cut = 0; cut < WHOLE.length; cut += 40) {
-      chaos.play({ bytes: WHOLE.subarray(0, cut), then: 'reset' });
+      chaos.play({ bytes: WHOLE.subarray(0, cut), after: 'reset' });
       bench.directory.set('chat', [chaos, other]);
       const response = await ask();
       expect(response.status).toBe(200);
@@ -123,7 +123,7 @@ describe('connections that were kept', () => {
   });
 
   it('a new connection that is reset is the engine’s fault and counts as one', async () => {
-    chaos.play({ bytes: Buffer.alloc(0), then: 'reset' });
+    chaos.play({ bytes: Buffer.alloc(0), after: 'reset' });
     expect((await ask()).status).toBe(502);
     expect(chaos.requests()).toBeLessThanOrEqual(4);
   });
@@ -131,7 +131,7 @@ describe('connections that were kept', () => {
 
 describe('an engine that', () => {
   it('says nothing: 504 after its band’s time', async () => {
-    chaos.play({ bytes: Buffer.alloc(0), then: 'stall' });
+    chaos.play({ bytes: Buffer.alloc(0), after: 'stall' });
     const response = await ask();
     expect(response.status).toBe(504);
     expect(await response.json()).toMatchObject({ error: { code: 'upstream_timeout' } });
@@ -140,14 +140,14 @@ describe('an engine that', () => {
 
   it('stops in the middle of a JSON answer: another one gives it', async () => {
     const other = await startFakeEngine();
-    chaos.play({ bytes: WHOLE.subarray(0, WHOLE.length - 5), then: 'stall' });
+    chaos.play({ bytes: WHOLE.subarray(0, WHOLE.length - 5), after: 'stall' });
     bench.directory.set('chat', [chaos, other]);
     for (let request = 0; request < 2; request += 1) expect((await ask()).status).toBe(200);
     await other.close();
   });
 
   it('stops in the middle of a stream: an error event after the idle time', async () => {
-    chaos.play({ bytes: eventStream([ROLE, token('one')], false), then: 'stall' });
+    chaos.play({ bytes: eventStream([ROLE, token('one')], false), after: 'stall' });
     const text = await (await ask({ stream: true })).text();
     expect(text).toContain('"content":"one"');
     expect(text).toContain('"code":"upstream_timeout"');
@@ -185,7 +185,7 @@ describe('an engine that', () => {
     ['a header without end', Buffer.from(`HTTP/1.1 200 OK\r\nx: ${'y'.repeat(100_000)}`)],
     ['a bad chunk', Buffer.from('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n')],
   ])('answers with %s: 502', async (_, bytes) => {
-    chaos.play({ bytes, then: 'keep' });
+    chaos.play({ bytes, after: 'keep' });
     const response = await ask();
     expect(response.status).toBe(502);
   });
@@ -198,7 +198,7 @@ describe('an engine that', () => {
     ],
     ['no [DONE]', [token('one')]],
   ])('streams %s: the bytes go on as they are', async (_, events) => {
-    chaos.play({ bytes: eventStream(events), then: 'keep' });
+    chaos.play({ bytes: eventStream(events), after: 'keep' });
     const response = await ask({ stream: true });
     const bytes = Buffer.from(await response.arrayBuffer());
     expect(bytes.equals(Buffer.concat(events.map((event) => Buffer.from(event))))).toBe(true);
@@ -206,7 +206,7 @@ describe('an engine that', () => {
 
   it('lies about its usage: counted within what the model can take', async () => {
     const usage = { prompt_tokens: 1e15, completion_tokens: -4, prompt_tokens_details: 'x' };
-    chaos.play({ bytes: wholeAnswer({ choices: [], usage }), then: 'keep' });
+    chaos.play({ bytes: wholeAnswer({ choices: [], usage }), after: 'keep' });
     expect((await ask()).status).toBe(200);
     const counted = bench.metrics.records.filter(({ name }) => name === 'aim_gpu_tokens_total');
     expect(counted.map(({ labels, value }) => [labels['kind'], value])).toEqual([
@@ -246,7 +246,7 @@ describe('figures of engines', () => {
               generationTokensTotal: 0,
             }),
     });
-    chaos.play({ bytes: Buffer.alloc(0), then: 'stall' });
+    chaos.play({ bytes: Buffer.alloc(0), after: 'stall' });
     bench.directory.set('chat', [chaos, other]);
     const answers = await Promise.all([ask(), ask(), ask()]);
     expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
@@ -261,7 +261,7 @@ describe('many requests', () => {
   it('of every fate leave no permit, no exchange, no socket and no listener', async () => {
     const engine: FakeEngine = await startFakeEngine();
     bench.directory.set('chat', [chaos, engine]);
-    chaos.play({ bytes: STREAM.subarray(0, 300), then: 'reset' });
+    chaos.play({ bytes: STREAM.subarray(0, 300), after: 'reset' });
     for (let round = 0; round < 20; round += 1) {
       await Promise.all(
         Array.from({ length: 16 }, async (_, index) => {

@@ -6,12 +6,12 @@ import { createServer, type Socket } from 'node:net';
 import type { EndpointAddress } from '@aim-gpu/core';
 
 /** What happens after the bytes. */
-export type Then = 'reset' | 'end' | 'stall' | 'keep';
+export type After = 'reset' | 'end' | 'stall' | 'keep';
 
 /** A script for one connection's requests. */
 export interface Script {
   readonly bytes: Buffer;
-  readonly then: Then;
+  readonly after: After;
 }
 
 /** A running chaos server. */
@@ -28,7 +28,7 @@ export interface ChaosEngine {
 export async function startChaosEngine(): Promise<ChaosEngine> {
   let script: Script | ((socket: Socket, request: number) => void) = {
     bytes: Buffer.alloc(0),
-    then: 'stall',
+    after: 'stall',
   };
   let requests = 0;
   const sockets = new Set<Socket>();
@@ -69,19 +69,19 @@ export async function startChaosEngine(): Promise<ChaosEngine> {
   };
 }
 
-function perform(socket: Socket, { bytes, then }: Script): void {
-  if (then === 'end') {
+function perform(socket: Socket, { bytes, after }: Script): void {
+  if (after === 'end') {
     socket.end(bytes);
     return;
   }
   // Writing nothing never calls back.
   if (bytes.length === 0) {
-    if (then === 'reset') socket.resetAndDestroy();
+    if (after === 'reset') socket.resetAndDestroy();
     return;
   }
   socket.write(bytes, () => {
     // The reset must not overtake the bytes on their way.
-    if (then === 'reset') setTimeout(() => socket.resetAndDestroy(), 2);
+    if (after === 'reset') setTimeout(() => socket.resetAndDestroy(), 2);
   });
 }
 
