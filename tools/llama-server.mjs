@@ -43,7 +43,7 @@ export async function startLlamaServer(options) {
     'tree=$1',
     'shift 2',
     // Should the test be killed, the kernel ends the server with it.
-    'exec setpriv --pdeathsig KILL chroot "$tree" /usr/bin/llama-server "$@"',
+    `exec ${options.realtime === true ? 'chrt --rr 1 ' : ''}setpriv --pdeathsig KILL chroot "$tree" /usr/bin/llama-server "$@"`,
   ].join(' && ');
   const args = [
     ...['-m', `/models/${file}`, '--alias', options.name ?? path.parse(file).name],
@@ -53,19 +53,8 @@ export async function startLlamaServer(options) {
     ...(options.args ?? []),
   ];
   const child = spawn(
-    'chrt',
-    [
-      ...(options.realtime === true ? ['--rr', '1'] : ['--other', '0']),
-      'unshare',
-      '--mount',
-      'sh',
-      '-c',
-      script,
-      'sh',
-      options.tree,
-      models,
-      ...args,
-    ],
+    'unshare',
+    ['--mount', 'sh', '-c', script, 'sh', options.tree, models, ...args],
     {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C.UTF-8' },

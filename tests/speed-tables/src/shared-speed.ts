@@ -32,7 +32,7 @@ export interface MemberSpeed {
 }
 
 /** Models together in one place. */
-export interface CompanySpeed {
+interface CompanySpeed {
   readonly layout: string;
   readonly where: 'one partition' | 'own partitions';
   readonly members: readonly MemberSpeed[];
@@ -43,7 +43,7 @@ export interface CompanySpeed {
 }
 
 /** A company that has no room even where nobody minds being slow. */
-export interface NoRoom {
+interface NoRoom {
   readonly layout: string;
   readonly where: CompanySpeed['where'];
   readonly models: readonly string[];
