@@ -21,6 +21,7 @@ export type {
 export { toLayoutChanges } from './layout-changes.js';
 export {
   judgeLayout,
+  type LayoutReach,
   type LayoutVerdict,
   type LegalLayout,
   type LegalLayouts,
@@ -67,6 +68,7 @@ export type {
   RepartitionProgress,
   RepartitionResult,
 } from './repartition-result.js';
+export { parseRepartitionPlan } from './schema.js';
 export {
   type ClaimResult,
   claimShares,

@@ -131,8 +131,12 @@ export function planRepartition(options: PlanRepartitionOptions): PlanRepartitio
     ...measured,
     warnings,
   } as const;
-  const digest = createHash('sha256').update(JSON.stringify(plan)).digest('hex');
-  return { ok: true, plan: { ...plan, id: planId(digest.slice(0, 32)) } };
+  return { ok: true, plan: { ...plan, id: planId(toPlanHash(plan)) } };
+}
+
+/** The id of a plan from everything else in it, in the order it was written. */
+export function toPlanHash(plan: object): string {
+  return createHash('sha256').update(JSON.stringify(plan)).digest('hex').slice(0, 32);
 }
 
 /** The steps, each with the instances that must not run meanwhile. */

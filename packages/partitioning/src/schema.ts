@@ -17,7 +17,7 @@ import {
 } from '@aim-gpu/core';
 import { z } from 'zod';
 import type { CardLayout, CardTarget, LayoutStep } from './next-step.js';
-import type { RepartitionPlan } from './repartition-plan.js';
+import { type RepartitionPlan, toPlanHash } from './repartition-plan.js';
 import type { RepartitionRecord } from './transaction.js';
 
 function branded<T extends string>(): z.ZodType<T> {
@@ -114,6 +114,23 @@ const record: z.ZodType<RepartitionRecord> = z.discriminatedUnion('type', [
     error: reason.nullable(),
   }),
 ]);
+
+/**
+ * Reads a plan that was printed and stored. Throws `ERR_CONFIG_INVALID` (invalid) when it is no plan, or was changed since
+ * its id was made.
+ */
+export function parseRepartitionPlan(value: unknown): RepartitionPlan {
+  const parsed = plan.safeParse(value);
+  const { id: _, ...rest } = (value ?? {}) as Record<string, unknown>;
+  if (parsed.success && toPlanHash(rest) === parsed.data.id) return parsed.data;
+  const issue = parsed.error?.issues[0];
+  throw new AimError({
+    code: 'ERR_CONFIG_INVALID',
+    kind: 'invalid',
+    message: `not a repartition plan: ${issue === undefined ? 'it was changed since its id was made' : `${issue.path.join('.')}: ${issue.message}`}`,
+    hint: 'make one with `aim-gpu partition plan --json`',
+  });
+}
 
 /** Reads the journal's records. Throws `ERR_STATE_CORRUPT` (internal) with the place of the first wrong one. */
 export function parseRepartitionRecords(values: readonly unknown[]): readonly RepartitionRecord[] {

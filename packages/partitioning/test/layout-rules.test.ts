@@ -39,20 +39,47 @@ describe('legalLayouts', () => {
     const verdict = judgeLayout(aCard({ product: 'MI355X', offered }), layout('CPX/NPS2'));
     expect(verdict).toMatchObject({
       ok: true,
+      grade: 'unverified',
+      reach: 'driver-reload',
+      warnings: [{ code: 'LAYOUT_FIRMWARE_ONLY' }],
+    });
+    const strange = aCard({ offered: [layout('TPX/NPS1')] });
+    expect(judgeLayout(strange, layout('TPX/NPS1'))).toMatchObject({
       grade: null,
       warnings: [{ code: 'LAYOUT_BY_DEVICE_ONLY' }],
     });
+  });
+
+  it('says what it takes to get there', () => {
+    const reach = (card: Parameters<typeof judgeLayout>[0], text: string) => {
+      const verdict = judgeLayout(card, layout(text));
+      return verdict.ok ? verdict.reach : verdict.reasons[0]?.code;
+    };
+    expect(reach(aCard(), 'SPX/NPS1')).toBe('current');
+    expect(reach(aCard(), 'CPX/NPS1')).toBe('compute-switch');
+    expect(reach(aCard(), 'CPX/NPS4')).toBe('driver-reload');
+    const unread = { ...aCard(), layout: { compute: null, memory: null } };
+    expect(reach(unread, 'CPX/NPS4')).toBe('unknown');
   });
 
   it.each([
     [{ writable: false }, 'LAYOUT_READ_ONLY'],
     [{ offered: [] }, 'LAYOUT_NOT_OFFERED'],
     [{ product: null, layout: layout('SPX/NPS1'), offered: null }, 'PRODUCT_UNKNOWN'],
-    [{ product: 'MI300A', offered: null }, 'LAYOUT_NOT_IN_PRODUCT'],
+    [{ product: 'MI300A', offered: null }, 'LAYOUT_MEMORY_FIXED'],
+    [{ product: 'MI355X', offered: null }, 'LAYOUT_NOT_IN_PRODUCT'],
   ])('%j refuses CPX/NPS4 with %s, and keeps what it has', (overrides, code) => {
     const card = aCard(overrides);
     expect(judgeLayout(card, layout('CPX/NPS4'))).toMatchObject({ ok: false, reasons: [{ code }] });
     expect(judgeLayout(card, layout('SPX/NPS1'))).toMatchObject({ ok: true });
+  });
+
+  it('asks for the device’s word where only some firmware has a layout', () => {
+    const card = aCard({ product: 'MI355X', offered: null });
+    expect(judgeLayout(card, layout('CPX/NPS2'))).toMatchObject({
+      ok: false,
+      reasons: [{ code: 'LAYOUT_NEEDS_FIRMWARE' }],
+    });
   });
 
   it('warns of what follows from sister products only', () => {

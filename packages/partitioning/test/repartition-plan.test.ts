@@ -3,6 +3,7 @@ import { aCard, anAssignment, anInventory, aShare, someCards } from '@aim-gpu/co
 import { describe, expect, it } from 'vitest';
 import {
   type PlanRepartitionOptions,
+  parseRepartitionPlan,
   planRepartition,
   type RepartitionPlan,
   SHORT_TIMING,
@@ -93,6 +94,56 @@ describe('planRepartition', () => {
         stops: ['chat-0'],
       },
     ]);
+  });
+
+  it('names whom it hits, why, and what that costs', () => {
+    const inventory = anInventory({ cards });
+    const here = anAssignment({ shares: [aShare({ card: first })] });
+    const there = anAssignment({
+      instance: 'other-0' as never,
+      shares: [aShare({ card: second })],
+    });
+    const assignments = [there, here];
+    const cpx = [{ card: first, layout: layout('CPX/NPS1') }];
+    const one = planned({ inventory, desired: cpx, assignments });
+    expect(one.blastRadius).toMatchObject({
+      cards: [first],
+      nodeWide: false,
+      instances: [{ instance: 'chat-0', cause: 'card-switched', step: 0 }],
+      memoryBytes: here.shares[0]?.memoryBytes,
+    });
+    expect(one.cost).toEqual({
+      steps: 1,
+      reloads: 0,
+      expectedMs: 6500,
+      instanceDowntimeMs: 6500,
+    });
+    const old = planned({ inventory, desired: cpx, assignments, busyScope: 'node' });
+    expect(old.blastRadius.instances.map((entry) => entry.cause)).toEqual([
+      'card-switched',
+      'kernel-blocks',
+    ]);
+    const nps4 = [first, second].map((card) => ({ card, layout: layout('QPX/NPS4') }));
+    const all = planned({ inventory, desired: nps4, assignments });
+    expect(all.blastRadius).toMatchObject({ cards: [first, second], nodeWide: true });
+    expect(all.blastRadius.instances.map((entry) => entry.cause)).toEqual([
+      'driver-reloaded',
+      'driver-reloaded',
+    ]);
+    expect(all.cost).toMatchObject({
+      steps: 4,
+      reloads: 1,
+      instanceDowntimeMs: 2 * all.expectedMs,
+    });
+  });
+
+  it('can be stored and read again, unless somebody changed it', () => {
+    const desired = [{ card: first, layout: layout('CPX/NPS1') }];
+    const plan = planned({ inventory: anInventory({ cards }), desired, assignments: [] });
+    const stored = JSON.parse(JSON.stringify(plan)) as RepartitionPlan;
+    expect(parseRepartitionPlan(stored)).toEqual(plan);
+    for (const value of [{ ...stored, expectedMs: 1 }, { ...stored, more: 1 }, null, 'plan', {}])
+      expect(() => parseRepartitionPlan(value)).toThrowError(/not a repartition plan/);
   });
 
   it('puts back cards that a reload for another hive resets', () => {
