@@ -9,9 +9,10 @@ import { loadavg, tmpdir } from 'node:os';
 import path from 'node:path';
 import { build } from 'esbuild';
 import type { Bench, BenchResult } from '../../../tools/bench.js';
+import type { RowName } from './rows.js';
 
 interface Row {
-  readonly row: string;
+  readonly row: RowName;
   readonly size: number;
   /** The first is ours; the second is what the ratio is taken to. */
   readonly subjects: readonly string[];
@@ -108,6 +109,16 @@ const ROWS: readonly Row[] = [
       holds: (ours, peer) => peer !== null && peer >= 5 * ours,
     }),
   ),
+  ...[10_000, 100_000].map(
+    (size): Row => ({
+      row: 'limits-by-name',
+      size,
+      subjects: ['qos'],
+      unit: 'ns',
+      goal: 'for comparison: without keeping the subject',
+      holds: () => true,
+    }),
+  ),
   {
     row: 'slo',
     size: 0,
@@ -118,6 +129,8 @@ const ROWS: readonly Row[] = [
   },
 ];
 
+/** Util-linux's program that keeps a process on one core. */
+const PIN = 'taskset';
 const ROUNDS = 3;
 const FULL_ROUNDS = 7;
 
@@ -150,8 +163,8 @@ async function bundle(directory: string): Promise<string> {
 }
 
 function measure(file: string, core: string, row: string, subject: string, size: number): number {
-  const node = [process.execPath, '--expose-gc', file, row, subject, String(size)];
-  const output = execFileSync('taskset', ['-c', core, ...node], { encoding: 'utf8' });
+  const pinned = ['-c', core, process.execPath, '--expose-gc', file, row, subject, String(size)];
+  const output = execFileSync(PIN, pinned, { encoding: 'utf8' });
   return (JSON.parse(output) as { value: number }).value;
 }
 

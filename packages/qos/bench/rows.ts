@@ -117,6 +117,29 @@ function pQueue(size: number): () => void {
   };
 }
 
+/** RPM and TPM of one account in one check. */
+function ourLimits(size: number, kept: boolean): number {
+  const limits = createLimits();
+  const perMinute = {
+    requestsPerMinute: 1e9,
+    inputTokensPerMinute: 1e9,
+    outputTokensPerMinute: null,
+    concurrent: null,
+  };
+  const subjects = Array.from({ length: size }, (_, index) => {
+    const account = `tenant-${index}`;
+    return [kept ? limits.subject(account, perMinute) : { account, limits: perMinute }];
+  });
+  const order = Array.from({ length: 1 << 18 }, () => random(size));
+  const cost = { inputTokens: 100, outputTokens: 0 };
+  let index = 0;
+  return measured(() => {
+    index += 1;
+    const at = order[index & ((1 << 18) - 1)] as number;
+    limits.reserve(subjects[at] as (typeof subjects)[0], cost, performance.now());
+  }, 1_000_000);
+}
+
 const REQUESTS: readonly AdmitRequest[] = TENANTS.map((tenant, index) => ({
   tenant,
   model: 'm',
@@ -190,7 +213,20 @@ async function pQueueTasks(operations: number): Promise<void> {
   await Promise.all(all);
 }
 
-const ROWS: Readonly<Record<string, (subject: string, size: number) => number | Promise<number>>> =
+/** A row's name. */
+export type RowName =
+  | 'bands'
+  | 'edf'
+  | 'cancel-fifo'
+  | 'cancel-edf'
+  | 'admit-sync'
+  | 'admit-promise'
+  | 'memory-bytes'
+  | 'limits'
+  | 'limits-by-name'
+  | 'slo';
+
+const ROWS: Readonly<Record<RowName, (subject: string, size: number) => number | Promise<number>>> =
   {
     bands: (subject, size) => {
       if (subject === 'qos') return measured(ourQueue(size, false).pair, 400_000);
@@ -243,26 +279,12 @@ const ROWS: Readonly<Record<string, (subject: string, size: number) => number | 
       qos.close();
       return bytes;
     },
+    'limits-by-name': (_subject, size) => ourLimits(size, false),
     limits: async (subject, size) => {
+      if (subject === 'qos') return ourLimits(size, true);
       const keys = Array.from({ length: size }, (_, index) => `tenant-${index}`);
       const order = Array.from({ length: 1 << 18 }, () => random(size));
       const at = (index: number): number => order[index & ((1 << 18) - 1)] as number;
-      if (subject === 'qos') {
-        const limits = createLimits();
-        const perMinute = {
-          requestsPerMinute: 1e9,
-          inputTokensPerMinute: 1e9,
-          outputTokensPerMinute: null,
-          concurrent: null,
-        };
-        const subjects = keys.map((account) => [{ account, limits: perMinute }]);
-        const cost = { inputTokens: 100, outputTokens: 0 };
-        let index = 0;
-        return measured(() => {
-          index += 1;
-          limits.reserve(subjects[at(index)] as (typeof subjects)[0], cost, performance.now());
-        }, 1_000_000);
-      }
       const requests = new RateLimiterMemory({ points: 1e9, duration: 60, keyPrefix: 'r' });
       const tokens = new RateLimiterMemory({ points: 1e9, duration: 60, keyPrefix: 't' });
       const check = async (count: number): Promise<void> => {
@@ -293,7 +315,7 @@ const ROWS: Readonly<Record<string, (subject: string, size: number) => number | 
   };
 
 const [row = '', subject = '', size = '0'] = process.argv.slice(2);
-const run = ROWS[row];
+const run = ROWS[row as RowName] as (typeof ROWS)[RowName] | undefined;
 if (run === undefined) throw new Error(`there is no row ${row}`);
 console.log(JSON.stringify({ value: await run(subject, Number(size)) }));
 // Limiters of the peer keep timers.

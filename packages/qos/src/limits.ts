@@ -3,7 +3,14 @@
  * every (tenant, key, model, band) the caller names and the rule "check all, then commit all"; must not wait or queue.
  */
 import { remaining, resetMs } from './gcra.js';
-import { type Account, AccountTable, INPUT, OUTPUT, REQUESTS } from './internal/account-table.js';
+import {
+  type Account,
+  AccountTable,
+  INPUT,
+  KeptSubject,
+  OUTPUT,
+  REQUESTS,
+} from './internal/account-table.js';
 import { toCost } from './internal/cost.js';
 import type {
   AccountDump,
@@ -16,6 +23,8 @@ import type {
 } from './limits-interface.js';
 
 const NOBODY: readonly Account[] = [];
+
+// Fields of these two are not `#`: one is made for each request, and private names double the price of making it.
 
 /** What was taken, and at once the answer that says so: one object a request instead of two. */
 class Held implements Reservation {
@@ -151,6 +160,7 @@ export function createLimits(): Limits {
       return table.size;
     },
     reserve,
+    subject: (account, limits) => new KeptSubject(account, limits),
     state: (subject, nowMs) => {
       const account = table.open(subject);
       return {

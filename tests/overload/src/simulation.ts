@@ -32,7 +32,7 @@ export interface RunOptions {
 }
 
 /** Times of one band. */
-export interface BandResult {
+interface BandResult {
   readonly asked: number;
   readonly completed: number;
   /** Ended in the measured time, whenever they came. */
@@ -60,8 +60,8 @@ export interface RunResult {
   readonly preempted: number;
 }
 
-export const PROMPT_TOKENS = 512;
-export const OUTPUT_TOKENS = 128;
+const PROMPT_TOKENS = 512;
+const OUTPUT_TOKENS = 128;
 const MAX_SEQS = 64;
 const KV_TOKENS = 200_000;
 const BLOCK = 16;
@@ -75,7 +75,7 @@ const SLO: Readonly<Partial<Record<Band, { ttftMs: number; tpotMs: number }>>> =
 };
 
 /** An 8B model on a whole MI300X. */
-export function aModel(): StepModel {
+function aModel(): StepModel {
   const product = findProduct('MI300X');
   if (product === null) throw new Error('the catalogue has no MI300X');
   const speed = toPartitionSpeed({ product, xcds: 8, layout: { compute: 'SPX', memory: 'NPS1' } });

@@ -19,6 +19,7 @@ const CONCURRENT = 6;
 const SPENT = 7;
 const CELLS = 8;
 const FIRST_ACCOUNTS = 64;
+const KEPT_ACCOUNTS = 512;
 /** Callers may be out of order by less than this. */
 const STEP_MS = 1_000;
 
@@ -34,17 +35,38 @@ interface LimitPlan {
 
 export class Account {
   readonly name: string;
+  /** Null once the account is forgotten. */
+  table: AccountTable | null;
   readonly slot: number;
   limits: AccountLimits;
   plan: LimitPlan;
   windowStartMs: number = 0;
   windowEndMs: number = 0;
 
-  constructor(name: string, slot: number, limits: AccountLimits, plan: LimitPlan) {
+  constructor(
+    table: AccountTable,
+    name: string,
+    slot: number,
+    limits: AccountLimits,
+    plan: LimitPlan,
+  ) {
+    this.table = table;
     this.name = name;
     this.slot = slot;
     this.limits = limits;
     this.plan = plan;
+  }
+}
+
+/** A subject with the account it led to. */
+export class KeptSubject implements LimitSubject {
+  readonly account: string;
+  readonly limits: AccountLimits;
+  known: Account | null = null;
+
+  constructor(account: string, limits: AccountLimits) {
+    this.account = account;
+    this.limits = limits;
   }
 }
 
@@ -96,6 +118,17 @@ export class AccountTable {
 
   /** The account of a subject, made when new. */
   open(subject: LimitSubject): Account {
+    if (subject instanceof KeptSubject) {
+      const { known } = subject;
+      if (known !== null && known.table === this && known.limits === subject.limits) return known;
+      const found = this.#find(subject);
+      subject.known = found;
+      return found;
+    }
+    return this.#find(subject);
+  }
+
+  #find(subject: LimitSubject): Account {
     const account = this.#accounts.get(subject.account) ?? this.#add(subject.account);
     if (account.limits !== subject.limits) {
       account.limits = subject.limits;
@@ -212,6 +245,8 @@ export class AccountTable {
     // Looking waits until the new one is charged: before, it is at rest itself.
     if (!this.#grown) return;
     this.#grown = false;
+    // A few are kept for good: forgetting and making them again would cost more than their memory.
+    if (this.#accounts.size <= KEPT_ACCOUNTS) return;
     for (let looked = 0; looked < 2; looked += 1) {
       const { value, done } = this.#sweep.next();
       if (done) {
@@ -220,6 +255,7 @@ export class AccountTable {
       }
       if (this.#atRest(value, nowMs)) {
         this.#accounts.delete(value.name);
+        value.table = null;
         this.#free.push(value.slot);
       }
     }
@@ -267,7 +303,7 @@ export class AccountTable {
     const base = slot * CELLS;
     this.#cells.fill(0, base, base + CELLS);
     this.#cells.fill(Number.NEGATIVE_INFINITY, base + RESTED, base + RESTED + 3);
-    const account = new Account(name, slot, NO_LIMITS, this.#planOf(NO_LIMITS));
+    const account = new Account(this, name, slot, NO_LIMITS, this.#planOf(NO_LIMITS));
     this.#accounts.set(name, account);
     this.#grown = true;
     return account;
