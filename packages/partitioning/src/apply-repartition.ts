@@ -35,7 +35,7 @@ export async function applyRepartition(
   const records = await readRepartitionHistory(store);
   const open = openTransaction(records);
   if (open !== null && open.plan.id !== plan.id) throw unfinishedError(open.plan.id);
-  if (open !== null) return finishTransaction(options, open);
+  if (open !== null) return await finishTransaction(options, open);
 
   const startedAt = clock.monoMs();
   const inventory = await driver.discover(options);
@@ -51,7 +51,12 @@ export async function applyRepartition(
   }
   if (inventory.generation !== plan.generation) throw staleError(plan, inventory);
   await appendRecord(store, { type: 'begin', plan, at: clock.epochMs() });
-  return finishTransaction(options, { plan, drained: false, direction: 'forward', error: null });
+  return await finishTransaction(options, {
+    plan,
+    drained: false,
+    direction: 'forward',
+    error: null,
+  });
 }
 
 /**
@@ -66,7 +71,10 @@ export async function recoverRepartition(
   const open = openTransaction(await readRepartitionHistory(options.store));
   if (open === null) return null;
   const error = open.error ?? INTERRUPTED;
-  return finishTransaction(options, open.drained ? open : { ...open, direction: 'back', error });
+  return await finishTransaction(
+    options,
+    open.drained ? open : { ...open, direction: 'back', error },
+  );
 }
 
 const INTERRUPTED: RecordedError = {

@@ -107,6 +107,29 @@ describe('applyRepartition', () => {
     ]);
   });
 
+  it('holds the lease until it has ended: a second one meanwhile is a conflict', async () => {
+    const driver = createModelDriver(aModel(1, 1));
+    const bench = aBench(driver);
+    const plan = await planFor(driver, 'CPX/NPS1');
+    let drained = (): void => undefined;
+    const drain = (): Promise<void> =>
+      new Promise((resolve) => {
+        drained = resolve;
+      });
+    const first = applyRepartition({ ...bench.options, drain, plan });
+    await bench.clock.advance(0);
+    await expect(applyRepartition({ ...bench.options, plan })).rejects.toMatchObject({
+      code: 'ERR_STATE_LOCKED',
+      kind: 'conflict',
+    });
+    await expect(recoverRepartition(bench.options)).rejects.toMatchObject({
+      code: 'ERR_STATE_LOCKED',
+    });
+    drained();
+    expect((await bench.run(first)).outcome).toBe('applied');
+    expect(driver.calls).toEqual(['set-compute CPX']);
+  });
+
   it('repeated does nothing, and after somebody else’s change is refused', async () => {
     const driver = createModelDriver(aModel(1, 1));
     const bench = aBench(driver);
