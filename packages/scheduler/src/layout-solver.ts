@@ -32,6 +32,8 @@ export interface SolvedLayouts {
 // From here on every byte of a large fleet is packed from the backlog; below, starts from each layout do better.
 const LARGE = 64;
 const SMALL = 6;
+/** Rounds below which a search is not tried again. */
+const WORTH_REPEATING = 50;
 const CHECK_EVERY = 32;
 /** How much worse a score may become in one early round, relative to the whole; less and less later. */
 const START_WARMTH = 0.01;
@@ -46,16 +48,20 @@ export function solveLayouts(
   const model = toLayoutModel(problem);
   const limit = options.rounds ?? defaultRounds(model);
   // A small problem is searched from several seeds, since one may end in a corner; a large one has no time to.
-  const tries = model.cards.length <= SMALL ? 3 : 1;
+  const tries = model.cards.length <= SMALL && limit >= WORTH_REPEATING ? 3 : 1;
+  const start = startingState(model);
   let best: LayoutState | null = null;
   let rounds = 0;
   for (let attempt = 0; attempt < tries; attempt += 1) {
     const rng = createRng((options.seed ?? 1) + attempt * 7919);
-    const found = search(startingState(model), rng, { limit, shouldStop: options.shouldStop });
+    const found = search(attempt === tries - 1 ? start : start.copy(), rng, {
+      limit,
+      shouldStop: options.shouldStop,
+    });
     rounds += found.rounds;
     if (best === null || compareWorth(found.state.worth(), best.worth()) < 0) best = found.state;
   }
-  const state = best ?? startingState(model);
+  const state = best ?? start;
   return { solution: state.toSolution(), worth: state.worth(), rounds };
 }
 

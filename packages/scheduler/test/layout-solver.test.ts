@@ -16,56 +16,10 @@ import {
   solveLayouts,
   solveLayoutsExactly,
 } from '../src/index.js';
+import { brokenRules } from './support/layout-rules.js';
 
-/** Throws where a solution breaks a rule; written against the problem's words, not the solver's model. */
-function check(problem: LayoutProblem, { layouts, places }: LayoutSolution): void {
-  const cards = new Map(problem.cards.map((card, index) => [card.id, { card, index }]));
-  const instances = new Map(problem.instances.map((instance) => [instance.id, instance]));
-  const modes = new Map<string, Set<string>>();
-  for (const [index, card] of problem.cards.entries()) {
-    const memory = card.options[layouts[index] ?? -1]?.layout.split('/')[1] ?? '?';
-    modes.set(card.hive, (modes.get(card.hive) ?? new Set()).add(memory));
-  }
-  for (const set of modes.values()) expect(set.size).toBe(1);
-  const used = new Map<string, { bytes: number; busy: number; who: string[] }>();
-  const onCard = new Map<string, string[]>();
-  expect(new Set(places.map(({ instance }) => instance)).size).toBe(places.length);
-  for (const { instance, shares } of places) {
-    const wanted = instances.get(instance);
-    if (wanted === undefined) throw new Error(`unknown ${instance}`);
-    expect(shares).toHaveLength(wanted.ranks);
-    expect(new Set(shares.map(({ card, partition }) => `${card}/${partition}`)).size).toBe(
-      wanted.ranks,
-    );
-    const homes = new Set(shares.map(({ card }) => card));
-    if (homes.size > 1) {
-      const hives = new Set([...homes].map((home) => cards.get(home)?.card.hive));
-      expect(hives.size).toBe(1);
-    }
-    for (const { card, partition } of shares) {
-      const home = cards.get(card);
-      const option = home?.card.options[layouts[home.index] ?? -1];
-      expect(partition).toBeLessThan(option?.partitions ?? 0);
-      if (homes.size > 1) expect(option?.partitions).toBe(1);
-      const key = `${card}/${partition}`;
-      const entry = used.get(key) ?? { bytes: 0, busy: 0, who: [] };
-      entry.bytes += wanted.bytes;
-      entry.busy += Math.min(1, wanted.busy / (option?.speed ?? 1));
-      entry.who.push(instance);
-      used.set(key, entry);
-      expect(entry.bytes).toBeLessThanOrEqual(option?.usableBytes ?? 0);
-      expect(entry.busy).toBeLessThanOrEqual(1 + 1e-6);
-    }
-    for (const home of homes) onCard.set(home, [...(onCard.get(home) ?? []), instance]);
-  }
-  for (const { who } of used.values()) {
-    if (who.some((id) => instances.get(id)?.exclusive === true)) expect(who).toHaveLength(1);
-  }
-  for (const list of onCard.values()) {
-    for (const id of list)
-      expect(list.filter((other) => instances.get(id)?.apart.includes(other) === true)).toEqual([]);
-  }
-}
+const check = (problem: LayoutProblem, solution: LayoutSolution): void =>
+  expect(brokenRules(problem, solution)).toEqual([]);
 
 describe('the layout search', () => {
   it('keeps every rule on the committed problems', { timeout: 60_000 }, () => {
