@@ -2,7 +2,7 @@
  * The files of the cards as the driver shows them: PCI directories with the partition files, DRM devices, the platform
  * devices of partitions, device nodes, the module. Owns their names and text forms; pure.
  */
-import { COMPUTE_MODES, MEMORY_MODES, type ObservedCard, partitionCount } from '@aim-gpu/core';
+import { COMPUTE_MODES, MEMORY_MODES, MIB, type ObservedCard, partitionCount } from '@aim-gpu/core';
 import type { Product } from '@aim-gpu/core/products';
 import type { KernelVariant } from '../kernel.js';
 import { type CardState, partitionsOf, productOf } from '../machine.js';
@@ -39,6 +39,8 @@ const ROOT_READS = 0o400;
 const ROOT_WRITES = 0o200;
 const RENDER_MINORS_PER_CARD = 8;
 const FIRST_RENDER_MINOR = 128;
+/** A usual setting of firmware; chosen, no capture shows it. */
+const APU_CARVE_OUT_BYTES = 512 * MIB;
 /** Versions of the module that have the two ways of changing a memory mode. */
 const MODULE_VERSION: Readonly<Record<KernelVariant['memoryTool'], string>> = {
   stages: '6.16.6',
@@ -100,8 +102,9 @@ function addIdentity(tree: TreeBuilder, directory: string, options: CardImageOpt
   );
   tree.file(`${directory}/numa_node`, card.numaNode ?? -1);
   tree.file(`${directory}/unique_id`, serialOf(card.id));
-  // The primary shows the whole card in every mode.
-  tree.file(`${directory}/mem_info_vram_total`, card.memoryBytes ?? 0);
+  // The primary shows the whole card in every mode; an APU the part that its firmware keeps for it.
+  const vram = productOf(state).unifiedMemory ? APU_CARVE_OUT_BYTES : (card.memoryBytes ?? 0);
+  tree.file(`${directory}/mem_info_vram_total`, vram);
   tree.file(`${directory}/mem_info_vram_used`, usedBytes);
 }
 
