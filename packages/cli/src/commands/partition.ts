@@ -283,14 +283,15 @@ async function change(
   options: PartitionOptions,
   desired: readonly DesiredLayout[],
 ): Promise<number> {
-  const inventory = await discover(driver);
-  const plan = planTo(inventory, desired);
   if (options.dryRun === true) {
-    await showPlan(context, driver, plan);
+    await showPlan(context, driver, planTo(await discover(driver), desired));
     return 0;
   }
-  // The agent owns its node: what it does not know of, it would take back.
+  // The agent owns its node: what it does not know of, it would take back. Before reading, since a card that somebody
+  // else is switching cannot be read.
   await using _lease = await context.store.lock(AGENT_LOCK);
+  const inventory = await discover(driver);
+  const plan = planTo(inventory, desired);
   if ((await readCheckpoint(context.store)) === null) await checkpoint(context.store, inventory);
   const result = await applyRepartition({ plan, ...toolsFor(context, driver, options) });
   return showResult(context, result, plan.id);
