@@ -2,20 +2,8 @@
  * Instance runner: keeps one instance's engine process running until told to stop. Owns its life cycle (start, ready,
  * hung, exit, back-off, verdict, parked); knows nothing of plans, cards or other instances.
  */
-import type {
-  Clock,
-  EndpointAddress,
-  EpochMs,
-  Launcher,
-  Logger,
-  MetricSink,
-  ProcessExit,
-  Rng,
-  RunningProcess,
-} from '@aim-gpu/core';
-import type { NotedProcess } from './assigned.js';
+import type { EndpointAddress, EpochMs, ProcessExit, RunningProcess } from '@aim-gpu/core';
 import { backOffMs } from './back-off.js';
-import type { WritableDirectory } from './endpoint-directory.js';
 import {
   type EngineProcess,
   type EngineTools,
@@ -25,6 +13,7 @@ import {
 } from './engine-start.js';
 import { untilIdle } from './engine-waits.js';
 import { instanceStopping, untilHung, untilUnused } from './health-watch.js';
+import type { InstanceRunner, InstanceRunnerOptions } from './instance-care.js';
 import { type InstanceDefinition, partitionKey } from './instance-definition.js';
 import { createInstanceFace, type InstanceFace } from './instance-face.js';
 import { DEFAULT_TIMING, type RunnerTiming } from './runner-timing.js';
@@ -36,59 +25,6 @@ import {
   toExitTrouble,
   toLateTrouble,
 } from './trouble.js';
-import type { Turns } from './turns.js';
-
-/** What a runner works with. */
-export interface InstanceRunnerOptions {
-  readonly definition: InstanceDefinition;
-  readonly launcher: Launcher;
-  readonly directory: WritableDirectory;
-  readonly turns: Turns;
-  readonly clock: Clock;
-  readonly rng: Rng;
-  readonly logger: Logger;
-  readonly metrics: MetricSink;
-  /** Address engines listen on. */
-  readonly host: string;
-  readonly logFile: string | null;
-  readonly onChange: () => void;
-  readonly timing?: Partial<RunnerTiming>;
-  /** Writes a process down before it runs; nothing when left out. */
-  readonly noteProcess?: (process: NotedProcess) => Promise<void>;
-  readonly noteEnded?: () => Promise<void>;
-  /** Idle time after which it is stopped until somebody asks for it; never when left out. Such a one starts parked. */
-  readonly parkAfterMs?: number | null;
-  /** False keeps it out of the directory until {@link InstanceRunner.show}. */
-  readonly shown?: boolean;
-}
-
-/** One instance under care. */
-export interface InstanceRunner {
-  readonly definition: InstanceDefinition;
-  status(): InstanceStatus;
-  /** Starts it and keeps it running; a parked one waits for {@link InstanceRunner.wake}. Does not wait. */
-  start(): void;
-  /** Takes over a process that runs already, and goes on from there. Does not wait. */
-  takeOver(engine: EngineProcess): void;
-  /** Starts it when it is parked. */
-  wake(): void;
-  /** Takes no new requests, or takes them again. */
-  setDraining(draining: boolean): void;
-  /** Has requests go to it. */
-  show(): void;
-  /** Leaves the directory's entry to another runner of the same instance. */
-  yieldEntry(): void;
-  /** Takes over what needs no new process: band, targets, predictions. */
-  redefine(definition: InstanceDefinition): void;
-  /** The last lines its process printed, also of one that has ended. */
-  lastOutput(): readonly string[];
-  /** Resolves when it is ready, parked or given up; check the status. */
-  settled(): Promise<void>;
-  /** Takes no new requests, waits for the running ones (bounded), stops the process. Idempotent. */
-  stop(options?: { readonly drain?: boolean }): Promise<void>;
-  /** Stops caring and leaves the process as it is. */
-  abandon(): void;
-}
 
 /** Makes a runner; nothing happens before {@link InstanceRunner.start}. */
 export function createInstanceRunner(options: InstanceRunnerOptions): InstanceRunner {

@@ -6,12 +6,9 @@ import { AimError, type InstanceId, type PlanId } from '@aim-gpu/core';
 import { unknownInstance } from './agent-errors.js';
 import type { Assigned, Tenure } from './assigned.js';
 import type { EngineProcess } from './engine-start.js';
+import type { InstanceRunner, InstanceRunnerOptions } from './instance-care.js';
 import { digestOf, type InstanceDefinition, toStoredDefinition } from './instance-definition.js';
-import {
-  createInstanceRunner,
-  type InstanceRunner,
-  type InstanceRunnerOptions,
-} from './instance-runner.js';
+import { createInstanceRunner } from './instance-runner.js';
 import type { InstanceStatus } from './status.js';
 
 /** An instance that runs, with the digest of its process. */

@@ -13,7 +13,6 @@ import {
   isAbort,
   type Lease,
   type Plan,
-  type Share,
   type WorkloadName,
 } from '@aim-gpu/core';
 import { generationOf } from '@aim-gpu/scheduler';
@@ -28,15 +27,15 @@ import type {
   ControlHooks,
 } from './agent.js';
 import { agentClosed, fixedFleet, nodeNotInFleet, notOpen, stalePlan } from './agent-errors.js';
+import { toAgentState } from './agent-state.js';
 import { toApplyDiff } from './apply-diff.js';
 import { createAssigned } from './assigned.js';
-import { backOffMs } from './back-off.js';
 import type { ControlTarget } from './control-target.js';
-import { planDegraded } from './degrade.js';
 import { createDesiredStore, type Desired } from './desired.js';
 import { createEndpointDirectory, type WritableDirectory } from './endpoint-directory.js';
 import { createEventLog, type EventLog } from './event-log.js';
 import { createInstances, type Instances } from './instances.js';
+import { createKeeper, type Keeper } from './keeper.js';
 import {
   desiredLayouts,
   reachLayouts,
@@ -44,8 +43,8 @@ import {
   refuseLayouts,
   repairLayouts,
 } from './layouts.js';
+import { planAfterLoss } from './loss.js';
 import { createNodeMetrics, type NodeMetrics } from './node-metrics.js';
-import { sharesGone } from './observed.js';
 import { planFromFleet } from './plan-from-fleet.js';
 import {
   type NodeParts,
@@ -69,9 +68,6 @@ export function createAgent(options: AgentOptions): Agent {
 }
 
 const LOCK = 'agent';
-/** A device that is gone for so long is lost: a driver that is being reloaded comes back earlier. */
-const LOSS_GRACE_MS = 2000;
-const RETRY = { firstBackoffMs: 1000, longestBackoffMs: 30_000 };
 
 class NodeAgent implements Agent {
   readonly directory: WritableDirectory;
@@ -95,9 +91,7 @@ class NodeAgent implements Agent {
   private closing: Promise<void> | null = null;
   private turn: Promise<unknown> = Promise.resolve();
   private stopWatching: () => void = () => undefined;
-  private cancelRetry: () => void = () => undefined;
-  private keeping = false;
-  private setbacks = 0;
+  private readonly keeper: Keeper;
 
   constructor(options: AgentOptions) {
     this.options = options;
@@ -130,6 +124,17 @@ class NodeAgent implements Agent {
     this.instances.subscribe((status) => {
       startTimes.note(status);
       this.noteInstance(status);
+    });
+    this.keeper = createKeeper({
+      clock: options.clock,
+      rng: options.rng,
+      work: (onBegin) =>
+        this.inTurn({}, async (signal) => {
+          onBegin();
+          await this.adaptToLoss(signal);
+          await this.reconcile({ signal });
+        }),
+      onFailure: (error) => this.noteSetback(error),
     });
     this.metrics = createNodeMetrics(options.metrics, options.node);
     this.directory.setModels(toServedModels(options.fleet, this.demands));
@@ -172,7 +177,7 @@ class NodeAgent implements Agent {
     }
     this.lease = lease;
     this.stopWatching = driver.watch(({ after }) => this.noteChange(after));
-    if (this.desired !== null) void this.keepWhole();
+    if (this.desired !== null) void this.keeper.keep();
   }
 
   async plan(options: CallOptions = {}): Promise<Plan> {
@@ -328,7 +333,7 @@ class NodeAgent implements Agent {
       if (half) {
         this.asked = asked;
         await this.want(previous);
-        void this.keepWhole();
+        void this.keeper.keep();
       }
       throw error;
     }
@@ -357,62 +362,37 @@ class NodeAgent implements Agent {
     }
   }
 
-  /** Looks whether the node is still what is wanted and does what it takes. Never throws: trouble is an event. */
-  private keepWhole(): Promise<void> {
-    if (this.keeping) return Promise.resolve();
-    this.keeping = true;
-    return this.inTurn({}, async (signal) => {
-      this.keeping = false;
-      await this.adaptToLoss(signal);
-      await this.reconcile({ signal });
-      this.setbacks = 0;
-    }).catch((error: unknown) => {
-      this.keeping = false;
-      if (this.closed.signal.aborted || isAbort(error)) return;
-      const message = error instanceof Error ? error.message : String(error);
-      this.options.logger.warn('node-not-kept', { message });
-      this.events.add({ event: 'node-not-kept', subject: this.options.node, message });
-      // A driver that cannot be read now is no reason to touch engines that serve.
-      this.setbacks += 1;
-      const waitMs = backOffMs(RETRY, this.setbacks, this.options.rng);
-      this.cancelRetry();
-      this.cancelRetry = this.options.clock.timer(waitMs, () => void this.keepWhole());
-    });
-  }
-
   /** Plans anew when devices of the plan are gone, or when what was lost has come back. */
   private async adaptToLoss(signal: AbortSignal): Promise<void> {
-    const { desired, options } = this;
+    const { desired, asked, options } = this;
     if (desired === null) return;
-    let inventories = await this.observe({ signal });
-    const isGone = (): boolean =>
-      inventories[0] !== undefined && sharesGone(desired.plan, inventories[0]).length > 0;
-    if (isGone()) {
-      await options.clock.sleep(LOSS_GRACE_MS, { signal });
-      inventories = await this.observe({ signal });
-    }
-    if (!isGone() && !isDegraded(desired)) return;
-    const { served, plan, demands, degradations } = await planDegraded({
-      fleet: this.asked,
+    const next = await planAfterLoss({
+      desired,
+      asked,
       models: options.models,
-      inventories,
-      assignments: this.assigned.assignments().filter(({ shares }) => {
-        const [here] = inventories;
-        return here === undefined || !isLost(desired.plan, here, shares);
-      }),
-      before: desired.plan,
+      assignments: this.assigned.assignments(),
+      observe: () => this.observe({ signal }),
+      clock: options.clock,
       signal,
     });
-    if (isGone() || plan.id !== desired.plan.id) {
-      for (const { workload, step, message } of degradations) {
-        this.events.add({ event: `workload-${step}`, subject: workload, message });
-      }
-      if (degradations.length === 0) {
-        const message = 'everything is as asked for again';
-        this.events.add({ event: 'node-whole', subject: options.node, message });
-      }
+    if (next === null) return;
+    for (const { workload, step, message } of next.degradations) {
+      this.events.add({ event: `workload-${step}`, subject: workload, message });
     }
-    await this.want({ fleet: this.asked, served, plan, demands, degradations });
+    if (next.degradations.length === 0) {
+      const message = 'everything is as asked for again';
+      this.events.add({ event: 'node-whole', subject: options.node, message });
+    }
+    await this.want(next);
+  }
+
+  /** A driver that cannot be read now is no reason to touch engines that serve: it is tried again. */
+  private noteSetback(error: unknown): boolean {
+    if (this.closed.signal.aborted || isAbort(error)) return false;
+    const message = error instanceof Error ? error.message : String(error);
+    this.options.logger.warn('node-not-kept', { message });
+    this.events.add({ event: 'node-not-kept', subject: this.options.node, message });
+    return true;
   }
 
   private wake(workload: WorkloadName): void {
@@ -438,7 +418,7 @@ class NodeAgent implements Agent {
     this.noteInventory(inventory);
     const message = `generation ${inventory.generation}, ${inventory.cards.length} cards`;
     this.events.add({ event: 'inventory-changed', subject: inventory.node, message });
-    void this.keepWhole();
+    void this.keeper.keep();
   }
 
   private noteInstance({ instance, state, trouble, workload }: InstanceStatus): void {
@@ -482,13 +462,8 @@ class NodeAgent implements Agent {
 
   private noteState(): void {
     if (this.state === 'draining' || this.state === 'stopped') return;
-    const { desired } = this;
     const states = this.instances.statuses().map(({ state }) => state);
-    const hurt = states.some((state) => state === 'failed' || state === 'restarting');
-    const whole =
-      desired !== null && states.every((state) => state === 'ready' || state === 'parked');
-    const degraded = hurt || (desired !== null && isDegraded(desired));
-    const next: AgentState = degraded ? 'degraded' : whole ? 'ready' : 'starting';
+    const next = toAgentState(this.desired, states);
     if (next !== this.state) this.enter(next);
   }
 
@@ -505,7 +480,7 @@ class NodeAgent implements Agent {
     this.enter('draining');
     this.closed.abort(agentClosed());
     this.stopWatching();
-    this.cancelRetry();
+    this.keeper.cancel();
     const keep = keepEngines === true && lasting === true;
     // Before the turn ends: it may wait for an instance that does not become ready.
     if (keep) this.instances.abandonAll();
@@ -536,16 +511,4 @@ class NodeAgent implements Agent {
 
 function toWish({ served, demands, plan }: Desired): Wish {
   return { fleet: served, demands, plan };
-}
-
-/** Having moved is no lasting harm. */
-function isDegraded({ degradations }: Desired): boolean {
-  return degradations.some(({ step }) => step !== 'moved' && step !== 'layout');
-}
-
-function isLost(plan: Plan, inventory: Inventory, shares: readonly Share[]): boolean {
-  const gone = sharesGone(plan, inventory);
-  return shares.some((share) =>
-    gone.some(({ card, partition }) => card === share.card && partition === share.partition),
-  );
 }

@@ -18,7 +18,8 @@ import {
 import { createMetrics, parseExposition } from '@aim-gpu/metrics';
 import { describe, expect, test } from 'vitest';
 import { createEndpointDirectory } from '../src/endpoint-directory.js';
-import { createInstanceRunner, type InstanceRunnerOptions } from '../src/instance-runner.js';
+import type { InstanceRunnerOptions } from '../src/instance-care.js';
+import { createInstanceRunner } from '../src/instance-runner.js';
 import { createTurns } from '../src/turns.js';
 import { createFakeEngine } from './support/fake-engine.js';
 import { createFakeLauncher } from './support/fake-launcher.js';
