@@ -19,6 +19,7 @@ import { type CardTarget, hiveKey, nextStep } from './next-step.js';
 import { appendRecord, readRepartitionHistory, shortenHistory } from './repartition-journal.js';
 import type { RepartitionPlan } from './repartition-plan.js';
 import {
+  type DegradedState,
   degradedState,
   type RepartitionOptions,
   type RepartitionProgress,
@@ -70,18 +71,20 @@ export async function finishTransaction(
     await end(options, plan, 'degraded', seen, backError);
     const failedHooks = await after(options);
     const back = describeError(backError);
+    const state = degradedState(seen);
+    const nextCommand = options.resumeCommand ?? 'aim-gpu partition rollback';
     return {
       ok: false,
       outcome: 'degraded',
-      state: degradedState(seen),
+      state,
       inventory: seen,
       reasons: [
         ...reasons,
         { code: back.code, message: `rolling back: ${back.message}` },
         ...failedHooks,
       ],
-      error: AimError.is(backError) ? backError : error,
-      nextCommand: options.resumeCommand ?? 'aim-gpu up',
+      error: degradedError(AimError.is(backError) ? backError : error, state, nextCommand),
+      nextCommand,
     };
   }
   await end(options, plan, 'rolled-back', inventory, error);
@@ -90,6 +93,18 @@ export async function finishTransaction(
   const staged = stagedLeftOver(await readRepartitionHistory(store), plan.id);
   const all = [...reasons, ...staged, ...failedHooks];
   return { ok: false, outcome: 'rolled-back', inventory, reasons: all, error };
+}
+
+/** What stopped it, with the name of the state and what to type, for callers that can only throw. */
+function degradedError(cause: AimError, state: DegradedState, nextCommand: string): AimError {
+  return new AimError({
+    code: cause.code,
+    kind: cause.kind,
+    message: cause.message,
+    details: { ...cause.details, state },
+    hint: `type \`${nextCommand}\``,
+    cause,
+  });
 }
 
 async function after({

@@ -280,6 +280,7 @@ describe('applyRepartition', () => {
       outcome: 'degraded',
       state,
       nextCommand: 'aim-gpu up f.yaml',
+      error: { details: { state }, hint: 'type `aim-gpu up f.yaml`' },
     });
     expect((await readRepartitionHistory(bench.store)).at(-1)).toMatchObject({
       type: 'end',
@@ -323,7 +324,7 @@ describe('applyRepartition', () => {
       outcome: 'degraded',
       state: 'unreadable',
       inventory: null,
-      nextCommand: 'aim-gpu up',
+      nextCommand: 'aim-gpu partition rollback',
     });
   });
 
