@@ -7,7 +7,7 @@ import { DEFAULT_ASSUMPTIONS } from '@aim-gpu/performance';
 import type { LayoutOption, LayoutProblem } from './layout-problem.js';
 
 /** Cost of stopping and starting an engine elsewhere: about a minute (vLLM 0.9 on MI300X without download: 62 s). */
-export const MOVE_MS = 60_000;
+const MOVE_MS = 60_000;
 
 /** What an engine that is always busy adds to the steps of another on its partition, as the speed model assumes it. */
 const NEIGHBOUR_COST = DEFAULT_ASSUMPTIONS.samePartition.value;
@@ -27,7 +27,7 @@ export interface ModelOption {
 }
 
 /** A card in numbers. */
-export interface ModelCard {
+interface ModelCard {
   readonly hive: number;
   readonly options: readonly ModelOption[];
   readonly current: number | null;

@@ -24,7 +24,7 @@ export type PolicyName = (typeof POLICIES)[number];
 const TIE = 1e-6;
 
 /** Where a pod goes. */
-export interface Choice {
+interface Choice {
   readonly node: number;
   readonly units: readonly number[];
 }
@@ -54,7 +54,7 @@ export function toDistribution(
 }
 
 /** A pod kind in the planner's terms. */
-export function toDemand(kind: PodKind): UnitDemand {
+function toDemand(kind: PodKind): UnitDemand {
   return { amount: kind.gpuMilli, units: kind.gpus, side: kind.cpuMilli, kinds: kind.models };
 }
 

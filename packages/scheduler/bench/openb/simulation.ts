@@ -8,7 +8,7 @@ import type { Policy } from './policies.js';
 import { milliOf, type PodKind, type PodList, type TraceNode } from './trace.js';
 
 /** What was read at a mark. */
-export interface Reading {
+interface Reading {
   readonly allocPct: number;
   readonly fragRatioPct: number;
 }
