@@ -161,7 +161,10 @@ function exchange<T>(options: Exchange): Promise<T> {
         });
       },
     );
-    outgoing.once('timeout', () => outgoing.destroy(silent(socketPath, answerLimitMs)));
+    // Node's own agent has a limit too: who is patient must not listen to it.
+    if (patient !== true) {
+      outgoing.once('timeout', () => outgoing.destroy(silent(socketPath, answerLimitMs)));
+    }
     outgoing.once('error', (cause) => {
       if (signal?.aborted) reject(signal.reason);
       else reject(AimError.is(cause) ? cause : notRunning(socketPath, cause));

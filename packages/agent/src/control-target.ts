@@ -17,11 +17,13 @@ export interface ControlTarget {
   fleet(): Fleet;
   /** Reads the text of a fleet file; relative paths are relative to `base`. Throws `ERR_CONFIG_INVALID` (invalid). */
   readFleet(text: string, options: { readonly base: string | null }): Promise<Fleet>;
-  /** See {@link Agent.applyFleet}. */
+  /** See the agent's `applyFleet`. */
   applyFleet(fleet: Fleet, options: ApplyFleetOptions): Promise<AppliedFleet>;
   /** The last lines an instance printed. Throws `ERR_INSTANCE_UNKNOWN` (missing). */
   logs(instance: string): readonly string[];
+  /** See the agent's `drain`. */
   drain(instance: InstanceId | null, options: { readonly undo: boolean }): void;
+  /** See the agent's `restart`. */
   restart(instance: InstanceId): Promise<void>;
   readonly events: EventLog;
   /** Begins to shut down; the socket disappears when that is done. */

@@ -18,6 +18,7 @@ export interface AgentEvent {
 
 /** The events of one agent. */
 export interface EventLog {
+  /** Adds one, with the next id and the time, and tells the subscribers. */
   add(event: Pick<AgentEvent, 'event' | 'subject' | 'message'>): void;
   /** Those after an id, oldest first; older ones than the bound are gone. */
   after(id: number): readonly AgentEvent[];

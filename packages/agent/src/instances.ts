@@ -12,7 +12,7 @@ import { createInstanceRunner } from './instance-runner.js';
 import type { InstanceStatus } from './status.js';
 
 /** An instance that runs, with the digest of its process. */
-export interface RunningInstance {
+interface RunningInstance {
   readonly definition: InstanceDefinition;
   readonly digest: string;
 }

@@ -3,7 +3,7 @@ import { request } from 'node:http';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import type { Plan } from '@aim-gpu/core';
+import { type Plan, systemClock } from '@aim-gpu/core';
 import { aPlan, createRecordingLogger } from '@aim-gpu/core/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
@@ -178,4 +178,18 @@ describe('the client', () => {
     stop.abort(new Error('Ctrl-C'));
     await expect(waiting).rejects.toThrow('Ctrl-C');
   });
+});
+
+test('apply waits as long as the work takes, longer than an answer may be silent', {
+  timeout: 20_000,
+}, async () => {
+  const diff = { plan: aPlan().id, instances: [], layouts: [] };
+  const { client } = await serve({
+    applyFleet: async () => {
+      // Longer than the limit of node's own agent, 5 s.
+      await systemClock.sleep(6000);
+      return { dryRun: false, plan: aPlan(), diff };
+    },
+  });
+  expect((await client.apply({ fleet: 'a fleet' })).dryRun).toBe(false);
 });

@@ -17,7 +17,7 @@ const KEY_SHAPES = /\b(?:sk-[\w-]{8,}|hf_\w{8,}|ghp_\w{8,}|xox[abp]-[\w-]{8,})/g
 const HIDDEN = '[redacted]';
 
 /** The same text without what looks like a secret. */
-export function redactText(text: string): string {
+function redactText(text: string): string {
   const named = IN_TEXT.reduce((rest, pattern) => rest.replace(pattern, `$1${HIDDEN}`), text);
   return named.replace(KEY_SHAPES, HIDDEN);
 }

@@ -37,7 +37,7 @@ export async function events(context: CommandContext, options: EventsOptions): P
 }
 
 /** `14:03:11  instance-ready  assistant-0  assistant is ready`. */
-export function eventToText({ at, event, subject, message }: AgentEvent): string {
+function eventToText({ at, event, subject, message }: AgentEvent): string {
   const time = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' }).format(at);
   return `${time}  ${event.padEnd(20)}  ${subject}  ${message}`;
 }

@@ -91,7 +91,7 @@ function engineOf({ engine }: InstanceStatus): ServingEngine {
 }
 
 /** Formats a look for 80 columns. */
-export function topToText(document: StatusDocument, rows: readonly Row[]): string {
+function topToText(document: StatusDocument, rows: readonly Row[]): string {
   const table = formatTable(
     ['INSTANCE', 'WHERE', 'MEMORY', 'STATE', 'RUN', 'WAIT', 'KV', 'TOK/S'],
     rows.map(({ status, sample, tokensPerSecond }) => [
