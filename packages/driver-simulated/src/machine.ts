@@ -37,7 +37,7 @@ export interface CardState {
 }
 
 /** A report that is not true. */
-export interface WrongReport {
+interface WrongReport {
   /** The compute mode its file shows. */
   readonly compute: ComputeMode;
 }

@@ -89,7 +89,7 @@ function problemsOf(card: CardState, nowMs: number): readonly Problem[] {
 }
 
 /** How many partitions can be seen: none in a switch, the first alone while the others are still appearing. */
-export function visiblePartitions(card: CardState, state: MachineState, nowMs: number): number {
+function visiblePartitions(card: CardState, state: MachineState, nowMs: number): number {
   const window = card.switching ?? state.reloading;
   const phase = window === null ? 'done' : phaseOf(window, nowMs);
   if (phase === 'changing') return 0;

@@ -64,7 +64,11 @@ export function switchCompute(context: ChangeContext, id: CardId, to: ComputeMod
   const says = fault?.kind === 'wrong-report' ? { compute: fault.compute } : undefined;
   const switching = { ...window, to: reached, ...(says === undefined ? {} : { says }) };
   const cards = replaceCard(state, { ...card, switching });
-  return { ok: true, state: { ...state, revision: state.revision + 1, cards }, window };
+  return {
+    ok: true,
+    state: { ...afterReload(state), revision: state.revision + 1, cards },
+    window,
+  };
 }
 
 /**
@@ -88,7 +92,11 @@ export function stageMemory(context: ChangeContext, id: CardId, to: MemoryMode):
   const cards = state.cards.map((entry) =>
     entry.hive === card.hive ? { ...entry, staged: to } : entry,
   );
-  return { ok: true, state: { ...state, revision: state.revision + 1, cards }, window: null };
+  return {
+    ok: true,
+    state: { ...afterReload(state), revision: state.revision + 1, cards },
+    window: null,
+  };
 }
 
 /** Unloads and loads the driver of the node: staged memory modes are applied, every compute mode starts anew. */
@@ -136,7 +144,7 @@ export function unloadDriver(context: ChangeContext): Outcome {
 function refuseUnload(context: ChangeContext): Outcome | null {
   const { state } = context;
   const text = 'modprobe: FATAL: Module amdgpu is in use.';
-  if (state.reloading !== null || state.cards.some((card) => isChanging(context, card))) {
+  if (state.cards.some((card) => isChanging(context, card))) {
     return refuse('reloading the GPU driver', { errno: 'EBUSY', text });
   }
   const holders = toHolders(state, null);
@@ -156,7 +164,7 @@ export function tuned(
   if (injected !== null) return injected;
   if (changesNothing(fault)) return { ok: true, state, window: null };
   const cards = state.cards.map((card) => (card.id === id ? { ...card, ...values } : card));
-  return { ok: true, state: { ...state, cards }, window: null };
+  return { ok: true, state: { ...afterReload(state), cards }, window: null };
 }
 
 /** Cuts the power: what was staged, switched or running is lost, every card starts in its initial layout. */
@@ -189,9 +197,15 @@ function changesNothing(fault: FaultEffect | null): boolean {
   return fault?.kind === 'no-change' || (fault?.kind === 'hang' && !fault.applies);
 }
 
+/** A change that comes while devices of a reload are still appearing ends the appearing: the reload itself is over. */
+function afterReload(state: MachineState): MachineState {
+  return { ...state, reloading: null };
+}
+
+/** The kernel takes the next change once the last one has returned, also while its devices are still appearing. */
 function isChanging(context: ChangeContext, card: CardState): boolean {
   const window = card.switching ?? context.state.reloading;
-  return window !== null && phaseOf(window, context.nowMs) !== 'done';
+  return window !== null && phaseOf(window, context.nowMs) === 'changing';
 }
 
 function refusedByFault(what: string, fault: FaultEffect | null): Outcome | null {

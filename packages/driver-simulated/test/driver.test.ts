@@ -80,6 +80,23 @@ describe('compute switch', () => {
     expect((await driver.discover()).cards[0]?.partitions).toHaveLength(2);
   });
 
+  it('takes the next change while devices are still appearing, after a reload as well', async () => {
+    const { driver, run, clock } = createBench({ settle: 'caller' });
+    const start = await driver.discover();
+    const dpx = await run(driver.setComputeMode(CARD, 'DPX', { expect: start.generation }));
+    const qpx = await run(driver.setComputeMode(CARD, 'QPX', { expect: dpx.generation }));
+    expect(qpx.cards[0]?.layout.compute).toBe('QPX');
+    const loaded = await run(driver.reload({ expect: qpx.generation }));
+    const staged = await driver.stageMemoryMode(CARD, 'NPS2', { expect: loaded.generation });
+    const cpx = await run(driver.setComputeMode(CARD, 'CPX', { expect: staged.generation }));
+    await clock.advance(3000);
+    const after = await driver.discover();
+    expect(after.cards[0]?.partitions).toHaveLength(8);
+    expect(cpx.cards[0]?.layout.compute).toBe('CPX');
+    const nps2 = await run(driver.reload({ expect: after.generation }));
+    expect(nps2.cards[0]?.layout.memory).toBe('NPS2');
+  });
+
   it('is finished by the machine when the process that asked for it is gone', async () => {
     const { driver, clock, again } = createBench();
     const { generation } = await driver.discover();

@@ -53,7 +53,7 @@ export function addKfdTopology(
 }
 
 /** A hive's number as KFD has it. A name in hex is that number; any other gets one of its own. */
-export function toHiveNumber(hive: HiveId): bigint {
+function toHiveNumber(hive: HiveId): bigint {
   if (/^0x[0-9a-f]{1,16}$/i.test(hive)) return BigInt(hive);
   const digest = createHash('sha256').update(hive).digest('hex');
   return BigInt(`0xd${digest.slice(0, 15)}`);

@@ -7,7 +7,7 @@ import type { Product } from '@aim-gpu/core/products';
 import { type KernelVariant, offeredLayouts } from '../kernel.js';
 
 /** One kind of engine in a partition. */
-export interface PartitionResource {
+interface PartitionResource {
   readonly type: 'XCC' | 'DECODER' | 'DMA' | 'JPEG';
   readonly instances: number;
   /** How many partitions use these instances together. */

@@ -15,7 +15,7 @@ export interface SmiGpu {
 }
 
 /** Statuses of amdsmi.h that this tool knows, with the words of its exceptions. */
-export const SMI_STATUS = {
+const SMI_STATUS = {
   INVAL: [1, 'Invalid parameters'],
   NOT_SUPPORTED: [2, 'Feature not supported'],
   NO_PERM: [10, 'Permission Denied'],

@@ -39,7 +39,7 @@ import {
 import { createIdleClock, type IdleClock } from './idle-clock.js';
 
 /** A subject that is closed when its case has ended. */
-export interface OpenSubject extends ConformanceSubject {
+interface OpenSubject extends ConformanceSubject {
   readonly fault: NonNullable<ConformanceSubject['fault']>;
   readonly reboot: NonNullable<ConformanceSubject['reboot']>;
   /** Another driver over the same machine, as the next process has. */
