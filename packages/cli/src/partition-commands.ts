@@ -67,7 +67,12 @@ export function addPartitionCommands(
     planPartition,
   );
   action(
-    withChange(wishes(add('apply', 'change the layouts', 'aim-gpu partition apply CPX/NPS1'))),
+    withChange(
+      wishes(add('apply', 'change the layouts', 'aim-gpu partition apply CPX/NPS1')).option(
+        '--plan <file>',
+        'a plan of `partition plan --json`; repeating it is safe',
+      ),
+    ),
     applyPartition,
   );
   action(

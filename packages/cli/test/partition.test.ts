@@ -55,6 +55,34 @@ describe('aim-gpu partition', () => {
     });
   }, 60_000);
 
+  it('applies a stored plan once, and refuses one that was changed or is no longer true', async () => {
+    const { document } = await run('plan', 'QPX/NPS1');
+    const file = io.write('plan.json', JSON.stringify(document));
+    expect((await run('apply', '--plan', file, '--dry-run')).document).toEqual(document);
+    expect(await run('apply', '--plan', file)).toMatchObject({
+      exitCode: 0,
+      document: { plan: document['id'], outcome: 'applied' },
+    });
+    expect((await run('apply', '--plan', file)).document).toMatchObject({
+      outcome: 'already-applied',
+    });
+    await run('apply', 'SPX/NPS1');
+    expect(await run('apply', '--plan', file)).toMatchObject({
+      exitCode: 5,
+      document: { error: { code: 'ERR_GENERATION_STALE' } },
+    });
+    for (const text of ['{', '[]', JSON.stringify({ ...document, expectedMs: 1 })]) {
+      expect(await run('apply', '--plan', io.write('other.json', text))).toMatchObject({
+        exitCode: 2,
+        document: { error: { code: 'ERR_CONFIG_INVALID' } },
+      });
+    }
+    expect(await run('apply', '--plan', 'none.json')).toMatchObject({
+      exitCode: 4,
+      document: { error: { code: 'ERR_FILE_MISSING' } },
+    });
+  }, 60_000);
+
   it('exports layouts, and restores them from the file or from what the first change kept', async () => {
     expect(await run('export', '--out', 'layouts.json').catch(() => null)).toBeNull();
     expect(existsSync(path.join(io.directory, 'layouts.json'))).toBe(true);

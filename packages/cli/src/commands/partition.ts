@@ -23,6 +23,7 @@ import {
   exportLayout,
   parseLayoutSpec,
   parseLayoutWishes,
+  parseRepartitionPlan,
   planRepartition,
   type RepartitionHook,
   type RepartitionPlan,
@@ -46,6 +47,8 @@ export interface PartitionOptions extends FleetOptions, DriverOptions {
   readonly node?: string;
   readonly layouts?: readonly string[];
   readonly file?: string;
+  /** A plan that `partition plan --json` printed. */
+  readonly plan?: string;
   readonly out?: string;
   readonly dryRun?: boolean;
   readonly stopUnit?: readonly string[];
@@ -81,8 +84,12 @@ export async function applyPartition(
   options: PartitionOptions,
 ): Promise<number> {
   return withDriver(context, options, async (driver) => {
-    const inventory = await discover(driver);
-    return change(context, driver, options, await desiredOf(context, inventory, options));
+    if (options.plan !== undefined) {
+      const stored = await readPlan(context, options.plan);
+      return applyPlan(context, driver, options, () => stored);
+    }
+    const desired = await desiredOf(context, await discover(driver), options);
+    return change(context, driver, options, desired);
   });
 }
 
@@ -250,7 +257,25 @@ async function desiredOf(
   });
 }
 
-async function readText(context: CommandContext, file: string): Promise<string> {
+/** Reads a stored plan. The holders that `partition plan --json` adds for people are no part of it. */
+async function readPlan(context: CommandContext, file: string): Promise<RepartitionPlan> {
+  const text = await readText(context, file, 'write it with `aim-gpu partition plan --json`');
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return parseRepartitionPlan(null);
+  }
+  if (typeof value !== 'object' || value === null) return parseRepartitionPlan(value);
+  const { holders: _, ...plan } = value as Record<string, unknown>;
+  return parseRepartitionPlan(plan);
+}
+
+async function readText(
+  context: CommandContext,
+  file: string,
+  hint = 'write it with `aim-gpu partition export --out FILE`',
+): Promise<string> {
   try {
     return await readFile(context.resolve(file), 'utf8');
   } catch (cause) {
@@ -258,7 +283,7 @@ async function readText(context: CommandContext, file: string): Promise<string> 
       code: 'ERR_FILE_MISSING',
       kind: 'missing',
       message: `${file} cannot be read`,
-      hint: 'write it with `aim-gpu partition export --out FILE`',
+      hint,
       cause,
     });
   }
@@ -277,21 +302,30 @@ function planTo(inventory: Inventory, desired: readonly DesiredLayout[]): Repart
   });
 }
 
-async function change(
+function change(
   context: CommandContext,
   driver: GpuDriver,
   options: PartitionOptions,
   desired: readonly DesiredLayout[],
 ): Promise<number> {
+  return applyPlan(context, driver, options, (inventory) => planTo(inventory, desired));
+}
+
+async function applyPlan(
+  context: CommandContext,
+  driver: GpuDriver,
+  options: PartitionOptions,
+  planFor: (inventory: Inventory) => RepartitionPlan,
+): Promise<number> {
   if (options.dryRun === true) {
-    await showPlan(context, driver, planTo(await discover(driver), desired));
+    await showPlan(context, driver, planFor(await discover(driver)));
     return 0;
   }
   // The agent owns its node: what it does not know of, it would take back. Before reading, since a card that somebody
   // else is switching cannot be read.
   await using _lease = await context.store.lock(AGENT_LOCK);
   const inventory = await discover(driver);
-  const plan = planTo(inventory, desired);
+  const plan = planFor(inventory);
   if ((await readCheckpoint(context.store)) === null) await checkpoint(context.store, inventory);
   const result = await applyRepartition({ plan, ...toolsFor(context, driver, options) });
   return showResult(context, result, plan.id);
