@@ -63,7 +63,7 @@ const sweep = {
     { promptTokens: 40, outputTokens: 4, concurrency: 2 },
   ],
   requestsPerClient: 3,
-  requestTimeoutMs: 250,
+  requestTimeoutMs: 1500,
   clock: systemClock,
   ids: createSequentialIds('sweep-'),
 };
