@@ -46,11 +46,6 @@ export function forecastSteps(options: {
   }
 }
 
-/** The expected time of steps together. */
-export function sumExpectedMs(steps: readonly { readonly expectedMs: number }[]): number {
-  return steps.reduce((sum, step) => sum + step.expectedMs, 0);
-}
-
 function after(
   cards: readonly ObservedCard[],
   state: readonly CardLayout[],
