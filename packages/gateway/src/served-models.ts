@@ -24,7 +24,7 @@ export interface ServedModels {
 }
 
 /** One entry of the list. */
-export interface ModelEntry {
+interface ModelEntry {
   readonly id: string;
   readonly object: 'model';
   readonly created: number;

@@ -8,7 +8,7 @@ import type { Clock, EndpointAddress } from '@aim-gpu/core';
 import { buildConnector, Client, type Dispatcher, Pool } from 'undici';
 
 /** What is sent to an engine. */
-export interface UpstreamRequest {
+interface UpstreamRequest {
   readonly method: string;
   readonly path: string;
   /** Names and values in turn. */

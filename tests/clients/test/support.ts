@@ -16,7 +16,7 @@ import { aTenant } from '@aim-gpu/core/testing';
 import { createGateway, resolveTenants } from '@aim-gpu/gateway';
 
 /** What the engine was asked. */
-export interface Asked {
+interface Asked {
   readonly path: string;
   readonly body: Record<string, unknown>;
 }

@@ -6,10 +6,10 @@ import { createServer, type Socket } from 'node:net';
 import type { EndpointAddress } from '@aim-gpu/core';
 
 /** What happens after the bytes. */
-export type After = 'reset' | 'end' | 'stall' | 'keep';
+type After = 'reset' | 'end' | 'stall' | 'keep';
 
 /** A script for one connection's requests. */
-export interface Script {
+interface Script {
   readonly bytes: Buffer;
   readonly after: After;
 }
