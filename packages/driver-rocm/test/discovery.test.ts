@@ -417,8 +417,7 @@ describe('the driver', () => {
       ({ before, after }) => void seen.push(after.cards.length - before.cards.length),
     );
     const look = async (): Promise<void> => {
-      for (let round = 0; round < 20 && clock.pending() === 0; round += 1)
-        await new Promise((resolve) => setTimeout(resolve, 5));
+      await expect.poll(() => clock.pending(), { timeout: 5000, interval: 2 }).toBe(1);
       await clock.advance(100);
     };
     await look();
