@@ -1,7 +1,7 @@
 /**
  * Seeded layout problems up to 16 cards and 40 instances, shaped like real fleets: products and layouts from the
  * catalogue, sizes from 1B to 70B models, urgent and idle ones, some exclusive, tensor-parallel, apart, pinned or
- * already running, and demand from half of the memory to a quarter more than there is.
+ * already running, and demand from 35 % to 85 % of the memory, on up to 4 cards to 110 %.
  */
 import { BANDS, createRng, formatLayout, GIB, type Rng } from '@aim-gpu/core';
 import { findProduct, partitionGeometry } from '@aim-gpu/core/products';
