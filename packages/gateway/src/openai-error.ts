@@ -20,7 +20,7 @@ export interface OpenAiError {
 }
 
 /** Makes an answer in OpenAI's shape. */
-export function toOpenAiError(error: {
+function toOpenAiError(error: {
   readonly status: number;
   readonly code: string | null;
   readonly type: string;
