@@ -71,13 +71,16 @@ function toRoutes({
     {
       method: 'GET',
       path: '/readyz',
-      summary: '503 while no endpoint at all could serve, or draining; else ok and who is missing.',
+      summary:
+        '503 while no model at all could serve, or draining; else ok and who is missing. Parked models can.',
       handle: (context) => {
         if (isDraining()) return context.text('draining\n', 503);
-        const missing = served.all().filter(({ ready }) => ready === 0);
+        const all = served.all();
+        // A parked model sleeps until somebody asks, so a gateway that got no traffic would never wake it.
+        const missing = all.filter(({ ready, model }) => ready === 0 && model.parked !== true);
         const names = missing.map(({ model }) => model.workload).join(', ');
         // One model that is away must not take the others' traffic away.
-        if (missing.length === served.all().length)
+        if (missing.length === all.length)
           return context.text(`not ready: ${names === '' ? 'no models' : names}\n`, 503);
         return context.text(missing.length === 0 ? 'ok\n' : `ok, without: ${names}\n`);
       },

@@ -265,7 +265,7 @@ describe('figures of engines', () => {
 });
 
 describe('many requests', () => {
-  it('of every fate leave no permit, no exchange, no socket and no listener', async () => {
+  it('of every fate leave no permit, no exchange and no socket', async () => {
     const engine: FakeEngine = await startFakeEngine();
     bench.directory.set('chat', [chaos, engine]);
     chaos.play({ bytes: STREAM.subarray(0, 300), after: 'reset' });

@@ -86,7 +86,7 @@ export function createDirectory(models: readonly ServedModel[]): TestDirectory {
 /** A served model in few words. */
 export function aServedModel(
   name: string,
-  overrides: { band?: Band; aliases?: string[]; fallback?: string } = {},
+  overrides: { band?: Band; aliases?: string[]; fallback?: string; parked?: boolean } = {},
 ): ServedModel {
   return {
     workload: workloadName(name),
@@ -95,6 +95,7 @@ export function aServedModel(
     band: overrides.band ?? 'standard',
     fallback: overrides.fallback === undefined ? null : (overrides.fallback as WorkloadName),
     maxModelLen: 4096,
+    parked: overrides.parked ?? false,
   };
 }
 
