@@ -100,12 +100,8 @@ async function runStep(
       if (lease !== undefined) progress.leases.push(lease);
       return null;
     }
-    case 'holders': {
-      const found = await driver.holders(await cardAt(driver, step.card));
-      return found.length > 0 === step.held
-        ? null
-        : `holders are ${found.map(({ pid }) => pid).join(', ') || 'none'}`;
-    }
+    case 'holders':
+      return holdersAre(subject, step.card, step.held);
     case 'release':
       for (const lease of progress.leases.splice(0)) await lease.release();
       return null;
@@ -130,6 +126,22 @@ async function runStep(
       return told(subject, progress, step.card, step.to);
     case 'check':
       return failedCheck(step.check, await driver.discover(), progress.remembered);
+  }
+}
+
+/** A process that has just gone may be shown a little longer. */
+async function holdersAre(
+  { driver, clock }: ConformanceSubject,
+  index: number,
+  held: boolean,
+): Promise<string | null> {
+  const card = await cardAt(driver, index);
+  for (let waited = 0; ; waited += 500) {
+    const found = await driver.holders(card);
+    if (found.length > 0 === held) return null;
+    if (waited >= SETTLE_MS)
+      return `holders are ${found.map(({ pid }) => pid).join(', ') || 'none'}`;
+    await clock.sleep(500);
   }
 }
 
