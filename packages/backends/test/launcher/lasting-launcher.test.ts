@@ -25,7 +25,8 @@ let directory: string;
 let logFile: string;
 let words = 0;
 const used: string[] = [];
-const OWNER = 'aim-gpu-lasting-test';
+// Each run has its own: what one reclaims must not be another's.
+const OWNER = `aim-gpu-lasting-test-${process.pid}`;
 beforeEach(() => {
   directory = mkdtempSync(path.join(tmpdir(), 'aim-gpu-lasting-'));
   logFile = path.join(directory, 'logs', 'engine.log');
@@ -49,7 +50,16 @@ const adopt = (mark: ProcessMark) => launcher.adopt?.(mark, { name: 'x', logFile
 async function launchAndDie(when: 'run' | 'hold', argv: readonly string[]): Promise<ProcessMark> {
   const launching = spawn(
     process.execPath,
-    ['--conditions=@aim-gpu/source', '--import', tsx, launchingProcess, logFile, when, ...argv],
+    [
+      '--conditions=@aim-gpu/source',
+      '--import',
+      tsx,
+      launchingProcess,
+      OWNER,
+      logFile,
+      when,
+      ...argv,
+    ],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
   let output = '';
