@@ -87,6 +87,8 @@ export interface Gateway {
 const LIMITS: RequestLimits = {
   maxBodyBytes: 20 * 1024 * 1024,
   maxUrlBytes: 8 * 1024,
+  headersMs: 20_000,
+  requestMs: 60_000,
   holdMs: 10_000,
   maxHeldBytes: 256 * 1024 * 1024,
   maxOpenPerTenant: 4096,
@@ -213,7 +215,7 @@ class HttpGateway implements Gateway {
       limits,
       held: { bytes: 0 },
     };
-    const server = this.newServer((request, response) => {
+    const server = this.newServer(limits, (request, response) => {
       this.open.add(response);
       response.once('close', () => {
         this.open.delete(response);
@@ -222,13 +224,13 @@ class HttpGateway implements Gateway {
       handleRequest(tools, request, response);
     });
     // Only the reading of a request is bounded here; an answer may take as long as its band allows.
-    server.headersTimeout = 20_000;
-    server.requestTimeout = 60_000;
+    server.headersTimeout = Math.min(limits.headersMs, limits.requestMs);
+    server.requestTimeout = limits.requestMs;
     server.keepAliveTimeout = 75_000;
     return server;
   }
 
-  private newServer(listener: RequestListener): Server {
+  private newServer({ headersMs }: RequestLimits, listener: RequestListener): Server {
     const { tls, clock, logger } = this.options;
     const settings = {
       noDelay: true,
@@ -239,7 +241,7 @@ class HttpGateway implements Gateway {
       requireHostHeader: true,
       insecureHTTPParser: false,
       // Node looks for slow senders that often; its own 30 s would let them stay half a minute longer.
-      connectionsCheckingInterval: 5_000,
+      connectionsCheckingInterval: Math.min(5_000, headersMs / 4),
     };
     if (tls === undefined) return createServer(settings, listener);
     const first = readTlsPair(tls);

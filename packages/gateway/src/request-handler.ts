@@ -56,6 +56,10 @@ export interface RequestLimits {
   readonly maxBodyBytes: number;
   /** Longest path with its query. */
   readonly maxUrlBytes: number;
+  /** Longest time a client may take to send its headers; 408 after that. */
+  readonly headersMs: number;
+  /** Longest time a client may take to send its whole request; 408 after that. */
+  readonly requestMs: number;
   /** Longest wait for a model that has no ready instance now. */
   readonly holdMs: number;
   /** Most bytes of bodies that wait so, all together; beyond it models that are not ready are refused at once. */
