@@ -223,7 +223,10 @@ describe('as a user without rights', () => {
 
   it('up says that the device files may not be opened: ERR_DRIVER_PERMISSION, exit 3', () => {
     shut('dev/dri/renderD128', 0o660);
-    const fleet = io.write('fleet.yaml', FLEET);
+    // The catalogue is part of the checkout, which nobody else may be able to read.
+    const catalogue = '../../sizing/data/configs/meta-llama__Llama-3.2-1B-Instruct.json';
+    io.write('model.json', readFileSync(new URL(catalogue, import.meta.url), 'utf8'));
+    const fleet = io.write('fleet.yaml', FLEET.replace(/source: [^,]+/, 'source: ./model.json'));
     const state = path.join(io.directory, 'state');
     const { code, out } = asNobody('up', fleet, '--root', root, '--json', '--state-dir', state);
     expect(code).toBe(3);
