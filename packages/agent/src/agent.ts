@@ -20,6 +20,7 @@ import type {
   Workload,
 } from '@aim-gpu/core';
 import type { HostCapabilities } from '@aim-gpu/isolation';
+import type { DegradedState, HookRunner } from '@aim-gpu/partitioning';
 import type { ApplyDiff } from './apply-diff.js';
 import type { ControlTarget } from './control-target.js';
 import type { EventLog } from './event-log.js';
@@ -64,6 +65,10 @@ export interface AgentOptions {
    * The function it resolves to is called when the fleet was taken.
    */
   readonly onFleet?: (fleet: Fleet) => Promise<() => void>;
+  /** Runs the hooks that an interrupted change of layouts left behind, which another command may have begun. */
+  readonly hookRunner?: HookRunner;
+  /** What a person types when a change of layouts stopped half way and this agent has ended. */
+  readonly resumeCommand?: (state: DegradedState) => string;
 }
 
 /** Options of {@link Agent.apply}. */

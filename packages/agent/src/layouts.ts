@@ -19,7 +19,9 @@ import {
 } from '@aim-gpu/core';
 import {
   applyRepartition,
+  type DegradedState,
   type DesiredLayout,
+  type HookRunner,
   planRepartition,
   type RepartitionPlan,
   type RepartitionProgress,
@@ -44,6 +46,10 @@ export interface LayoutTools extends CallOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: MetricSink;
+  /** Runs the hooks that another command left in the journal. */
+  readonly hookRunner?: HookRunner;
+  /** What a person types when it stopped half way. */
+  readonly resumeCommand?: (state: DegradedState) => string;
 }
 
 /** Options of {@link reachLayouts}. */
@@ -112,7 +118,11 @@ export async function repairLayouts(
 ): Promise<void> {
   const result = await recoverRepartition(toolsOf(tools));
   if (result === null) return;
-  tools.logger.info('layout-repaired', { outcome: result.outcome });
+  const reasons = result.ok ? result.warnings : result.reasons;
+  tools.logger[reasons.length === 0 ? 'info' : 'warn']('layout-repaired', {
+    outcome: result.outcome,
+    reasons,
+  });
   if (!result.ok && result.outcome === 'degraded') throw result.error;
 }
 
@@ -135,13 +145,15 @@ function toolsOf(
     Pick<ReachOptions, 'stop'> & { readonly onProgress?: ReachOptions['onProgress'] },
 ): Omit<Parameters<typeof applyRepartition>[0], 'plan'> {
   const { driver, store, clock, logger, stop, onProgress, signal } = options;
+  const { hookRunner, resumeCommand } = options;
   return {
     driver,
     store,
     clock,
     logger,
     drain: ({ instances }) => stop(instances),
-    resumeCommand: 'aim-gpu up',
+    ...(hookRunner === undefined ? {} : { hookRunner }),
+    ...(resumeCommand === undefined ? {} : { resumeCommand }),
     ...(onProgress === undefined
       ? {}
       : { onProgress: (progress) => onProgress(toLayoutProgress(progress)) }),

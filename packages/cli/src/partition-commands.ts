@@ -7,13 +7,13 @@ import {
   applyPartition,
   assertPartition,
   exportPartition,
-  type PartitionOptions,
   partitionHistory,
   planPartition,
   restorePartition,
   rollbackPartition,
 } from './commands/partition.js';
 import type { CommandContext, CommonOptions } from './context.js';
+import type { PartitionOptions } from './partition-input.js';
 import { withDeviceOptions, withReload } from './shared-flags.js';
 
 type Run = <O extends CommonOptions>(

@@ -32,6 +32,8 @@ import { createEngineSampler } from './engine-sampler.js';
 import { createEngineChoice } from './engines.js';
 import { type FleetOptions, toDriver } from './fleet-input.js';
 import { createLiveTenants } from './live-tenants.js';
+import { createHostHookRunner } from './partition-hooks.js';
+import { resumeCommand } from './resume-command.js';
 import type { Stop } from './stop.js';
 
 /** Options of commands that serve a node. */
@@ -106,6 +108,9 @@ export async function serveNode(
     pid: process.pid,
     lasting,
     onFleet: (next) => live.prepare(next),
+    hookRunner: createHostHookRunner({ clock }),
+    resumeCommand: (state) =>
+      resumeCommand(context, state, { ...options, node: node.name, driver: node.driver }),
   });
   // What ends in another way than in order leaves lasting engines to the next agent.
   closers.add(() => agent.close({ keepEngines: lasting }));

@@ -50,12 +50,19 @@ export async function applyRepartition(
     };
   }
   if (inventory.generation !== plan.generation) throw staleError(plan, inventory);
-  await appendRecord(store, { type: 'begin', plan, at: clock.epochMs() });
+  const hooks = options.hooks?.hooks ?? [];
+  await appendRecord(store, {
+    type: 'begin',
+    plan,
+    at: clock.epochMs(),
+    ...(hooks.length === 0 ? {} : { hooks }),
+  });
   return await finishTransaction(options, {
     plan,
     drained: false,
     direction: 'forward',
     error: null,
+    hooks,
   });
 }
 

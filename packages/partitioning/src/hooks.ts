@@ -3,7 +3,7 @@
  * and exporters that read the layout once and are started anew afterwards. Hooks are data; running a program is the
  * caller's port. Owns the order and what a failure means.
  */
-import { AimError, type CallOptions, type Logger, type Reason } from '@aim-gpu/core';
+import { AimError, type CallOptions, type Logger, type Reason, silentLogger } from '@aim-gpu/core';
 
 /** A program to run around a repartition; never a shell. */
 export interface RepartitionHook {
@@ -25,6 +25,10 @@ export type HookOutcome = { readonly ok: true } | { readonly ok: false; readonly
 
 /** Runs programs of hooks within their time. */
 export interface HookRunner {
+  /**
+   * Runs the hook's program to its end, or ends it at its `timeoutMs`. Never rejects for what the program does: that is
+   * an outcome. After a crash a hook may be run once more, so it has to be repeatable.
+   */
   run(hook: RepartitionHook, options?: CallOptions): Promise<HookOutcome>;
 }
 
@@ -34,17 +38,38 @@ export interface RepartitionHooks {
   readonly runner: HookRunner;
 }
 
+/** The hooks that a transaction has, and what can run them in this process; null when nothing can. */
+export interface OwedHooks {
+  readonly hooks: readonly RepartitionHook[];
+  readonly runner: HookRunner | null;
+}
+
+/** Hooks of the journal, then those given now that are not among them. */
+export function joinHooks(
+  recorded: readonly RepartitionHook[],
+  given: readonly RepartitionHook[],
+): readonly RepartitionHook[] {
+  const known = new Set(recorded.map(toKey));
+  return [...recorded, ...given.filter((hook) => !known.has(toKey(hook)))];
+}
+
+function toKey({ when, argv }: RepartitionHook): string {
+  return JSON.stringify([when, argv]);
+}
+
 /**
  * Runs the hooks before a repartition, in order. Throws `ERR_HOOK_FAILED` (unavailable) at the first required one that
  * fails; those that ran before it are not taken back, the hooks after a repartition do that.
  */
 export async function runHooksBefore(
-  { hooks, runner }: RepartitionHooks,
-  options: CallOptions & { readonly logger: Logger },
+  { hooks, runner }: OwedHooks,
+  options: CallOptions & { readonly logger?: Logger },
 ): Promise<void> {
-  const { logger, ...call } = options;
+  const { logger = silentLogger, signal } = options;
+  const call = signal === undefined ? {} : { signal };
   for (const hook of hooks.filter((entry) => entry.when === 'before')) {
-    const outcome = await runner.run(hook, call);
+    const outcome = await runHook(runner, hook, call);
+    signal?.throwIfAborted();
     if (outcome.ok) continue;
     logger.warn('repartition-hook-failed', { hook: hook.name, message: outcome.message });
     if (!hook.required) continue;
@@ -60,18 +85,34 @@ export async function runHooksBefore(
 
 /**
  * Runs the hooks after a repartition, in order and all of them, whether it was applied or taken back. Gives a reason for
- * each that failed.
+ * each that failed (`HOOK_FAILED`), and for each that nothing here can run (`HOOK_NOT_RUN`), with what to type. Never
+ * throws: what was done to the layouts does not depend on it.
  */
 export async function runHooksAfter(
-  { hooks, runner }: RepartitionHooks,
-  { logger }: { readonly logger: Logger },
+  { hooks, runner }: OwedHooks,
+  { logger = silentLogger }: { readonly logger?: Logger },
 ): Promise<readonly Reason[]> {
   const reasons: Reason[] = [];
   for (const hook of hooks.filter((entry) => entry.when === 'after')) {
-    const outcome = await runner.run(hook);
+    const outcome = await runHook(runner, hook);
     if (outcome.ok) continue;
     logger.warn('repartition-hook-failed', { hook: hook.name, message: outcome.message });
-    reasons.push({ code: 'HOOK_FAILED', message: `${hook.name}: ${outcome.message}` });
+    const code = runner === null ? 'HOOK_NOT_RUN' : 'HOOK_FAILED';
+    reasons.push({ code, message: `${hook.name}: ${outcome.message}` });
   }
   return reasons;
+}
+
+async function runHook(
+  runner: HookRunner | null,
+  hook: RepartitionHook,
+  call?: CallOptions,
+): Promise<HookOutcome> {
+  if (runner === null)
+    return { ok: false, message: `nothing here can run it; type \`${hook.argv.join(' ')}\`` };
+  try {
+    return await runner.run(hook, call);
+  } catch (error) {
+    return { ok: false, message: error instanceof Error ? error.message : String(error) };
+  }
 }

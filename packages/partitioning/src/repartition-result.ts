@@ -15,7 +15,7 @@ import type {
   Reason,
   StateStore,
 } from '@aim-gpu/core';
-import type { RepartitionHooks } from './hooks.js';
+import type { HookRunner, RepartitionHooks } from './hooks.js';
 import { hiveKey, type LayoutStep } from './next-step.js';
 import type { RepartitionLimits } from './step-runner.js';
 
@@ -50,10 +50,18 @@ export interface RepartitionOptions extends CallOptions {
   /** Told how far it is. */
   readonly onProgress?: (progress: RepartitionProgress) => void;
   readonly limits?: Partial<RepartitionLimits>;
-  /** Programs that run when everything has drained, and when it is over; also after a crash. */
+  /** Programs that run when everything has drained, and when it is over; kept in the journal, also after a crash. */
   readonly hooks?: RepartitionHooks;
-  /** The command by which a person goes on after a degraded stop. */
-  readonly resumeCommand?: string;
+  /**
+   * Runs the hooks that the journal of an interrupted repartition has, where no `hooks` are given. Without it each hook
+   * that is owed is told in the result as `HOOK_NOT_RUN`.
+   */
+  readonly hookRunner?: HookRunner;
+  /**
+   * The command by which a person goes on after a degraded stop. By default `aim-gpu doctor` where layouts cannot be
+   * read, and else `aim-gpu partition rollback`.
+   */
+  readonly resumeCommand?: (state: DegradedState) => string;
 }
 
 /** Why a machine is neither in the old nor in the new layouts. */
@@ -95,6 +103,11 @@ export type RepartitionResult =
       /** What to type next. */
       readonly nextCommand: string;
     };
+
+/** What a person types next, for a node whose state directory and driver are the default ones. */
+export function nextCommandFor(state: DegradedState): string {
+  return state === 'unreadable' ? 'aim-gpu doctor' : 'aim-gpu partition rollback';
+}
 
 /** Names the state of a machine that is in neither the old nor the new layouts. */
 export function degradedState(inventory: Inventory | null): DegradedState {

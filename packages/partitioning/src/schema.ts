@@ -16,6 +16,7 @@ import {
   type WorkloadName,
 } from '@aim-gpu/core';
 import { z } from 'zod';
+import type { RepartitionHook } from './hooks.js';
 import type { CardLayout, CardTarget, LayoutStep } from './next-step.js';
 import { type RepartitionPlan, toPlanHash } from './repartition-plan.js';
 import type { RepartitionRecord } from './transaction.js';
@@ -94,8 +95,16 @@ const plan: z.ZodType<RepartitionPlan> = z.strictObject({
   warnings: z.array(reason),
 });
 
+const hook: z.ZodType<RepartitionHook> = z.strictObject({
+  name: z.string(),
+  when: z.enum(['before', 'after']),
+  argv: z.tuple([z.string()], z.string()),
+  timeoutMs: z.number(),
+  required: z.boolean(),
+});
+
 const record: z.ZodType<RepartitionRecord> = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('begin'), plan, at }),
+  z.strictObject({ type: z.literal('begin'), plan, at, hooks: z.array(hook).optional() }),
   z.strictObject({ type: z.literal('drained'), id, at }),
   z.strictObject({
     type: z.literal('step'),

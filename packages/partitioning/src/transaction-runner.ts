@@ -13,7 +13,7 @@ import {
   silentLogger,
 } from '@aim-gpu/core';
 import { toCardLayouts } from './assert-layout.js';
-import { runHooksAfter, runHooksBefore } from './hooks.js';
+import { joinHooks, type OwedHooks, runHooksAfter, runHooksBefore } from './hooks.js';
 import { xcdsOf } from './load-mode.js';
 import { type CardTarget, hiveKey, nextStep } from './next-step.js';
 import { appendRecord, readRepartitionHistory, shortenHistory } from './repartition-journal.js';
@@ -21,6 +21,7 @@ import type { RepartitionPlan } from './repartition-plan.js';
 import {
   type DegradedState,
   degradedState,
+  nextCommandFor,
   type RepartitionOptions,
   type RepartitionProgress,
   type RepartitionResult,
@@ -46,14 +47,17 @@ export async function finishTransaction(
 ): Promise<RepartitionResult> {
   const { driver, store, clock } = options;
   const { plan } = open;
+  const owed: OwedHooks = {
+    hooks: joinHooks(open.hooks, options.hooks?.hooks ?? []),
+    runner: options.hooks?.runner ?? options.hookRunner ?? null,
+  };
   const startedAt = clock.monoMs();
   let failure: unknown = open.error === null ? null : toError(open.error);
   if (open.direction === 'forward') {
-    const applied = await tryForward(options, open, startedAt);
+    const applied = await tryForward(options, open, owed, startedAt);
     if ('inventory' in applied) {
-      const { inventory } = applied;
+      const { inventory, warnings } = applied;
       report(options, plan, { phase: 'done', change: null, begun: plan.steps.length, startedAt });
-      const warnings = await after(options);
       const tookMs = clock.monoMs() - startedAt;
       return { ok: true, outcome: 'applied', inventory, tookMs, warnings };
     }
@@ -68,11 +72,11 @@ export async function finishTransaction(
     inventory = await converge(options, plan, 'back', startedAt);
   } catch (backError) {
     const seen = await readOrNull(driver);
+    const failedHooks = await runHooksAfter(owed, options);
     await end(options, plan, 'degraded', seen, backError);
-    const failedHooks = await after(options);
     const back = describeError(backError);
     const state = degradedState(seen);
-    const nextCommand = options.resumeCommand ?? 'aim-gpu partition rollback';
+    const nextCommand = (options.resumeCommand ?? nextCommandFor)(state);
     return {
       ok: false,
       outcome: 'degraded',
@@ -87,8 +91,8 @@ export async function finishTransaction(
       nextCommand,
     };
   }
+  const failedHooks = await runHooksAfter(owed, options);
   await end(options, plan, 'rolled-back', inventory, error);
-  const failedHooks = await after(options);
   if (options.signal?.aborted && failure === options.signal.reason) throw failure;
   const staged = stagedLeftOver(await readRepartitionHistory(store), plan.id);
   const all = [...reasons, ...staged, ...failedHooks];
@@ -107,24 +111,23 @@ function degradedError(cause: AimError, state: DegradedState, nextCommand: strin
   });
 }
 
-async function after({
-  hooks,
-  logger = silentLogger,
-}: RepartitionOptions): Promise<readonly Reason[]> {
-  return hooks === undefined ? [] : runHooksAfter(hooks, { logger });
-}
-
 /** Goes forward and closes the transaction; what stopped it is a value, so that nothing after the end can undo it. */
 async function tryForward(
   options: RepartitionOptions,
   { plan, drained }: OpenTransaction,
+  owed: OwedHooks,
   startedAt: number,
-): Promise<{ readonly inventory: Inventory } | { readonly failure: unknown }> {
+): Promise<
+  | { readonly inventory: Inventory; readonly warnings: readonly Reason[] }
+  | { readonly failure: unknown }
+> {
   try {
-    if (!drained) await drain(options, plan);
+    if (!drained) await drain(options, plan, owed);
     const inventory = await converge(options, plan, 'forward', startedAt);
+    // Before the end is written: a crash between the two runs them once more, instead of never.
+    const warnings = await runHooksAfter(owed, options);
     await end(options, plan, 'applied', inventory, null);
-    return { inventory };
+    return { inventory, warnings };
   } catch (failure) {
     return { failure };
   }
@@ -147,16 +150,18 @@ function stagedLeftOver(records: readonly RepartitionRecord[], id: PlanId): read
   return [{ code: 'MEMORY_MODE_MAY_BE_STAGED', message }];
 }
 
-async function drain(options: RepartitionOptions, plan: RepartitionPlan): Promise<void> {
+async function drain(
+  options: RepartitionOptions,
+  plan: RepartitionPlan,
+  owed: OwedHooks,
+): Promise<void> {
   const { store, clock, signal } = options;
   report(options, plan, { phase: 'draining', change: null, begun: 0, startedAt: clock.monoMs() });
   const request = { node: plan.node, instances: plan.stops };
   await options.drain(signal === undefined ? request : { ...request, signal });
   signal?.throwIfAborted();
   // A crash from here to the record runs the hooks once more: they have to be repeatable, as draining has.
-  const { hooks, logger = silentLogger } = options;
-  if (hooks !== undefined)
-    await runHooksBefore(hooks, { logger, ...(signal === undefined ? {} : { signal }) });
+  await runHooksBefore(owed, options);
   await appendRecord(store, { type: 'drained', id: plan.id, at: clock.epochMs() });
 }
 

@@ -3,6 +3,7 @@
  * what it announces is done, so that a crash leaves at most one change that may or may not have happened.
  */
 import type { EpochMs, PlanId } from '@aim-gpu/core';
+import type { RepartitionHook } from './hooks.js';
 import type { CardLayout, LayoutStep } from './next-step.js';
 import type { RepartitionPlan } from './repartition-plan.js';
 
@@ -20,7 +21,13 @@ export interface RecordedError {
 
 /** One record of the journal. */
 export type RepartitionRecord =
-  | { readonly type: 'begin'; readonly plan: RepartitionPlan; readonly at: EpochMs }
+  | {
+      readonly type: 'begin';
+      readonly plan: RepartitionPlan;
+      readonly at: EpochMs;
+      /** Programs to run around it, for whoever has to finish it; absent when there are none. */
+      readonly hooks?: readonly RepartitionHook[] | undefined;
+    }
   /** The instances of the plan have stopped; changes may follow. */
   | { readonly type: 'drained'; readonly id: PlanId; readonly at: EpochMs }
   | {
@@ -52,6 +59,7 @@ export interface OpenTransaction {
   readonly drained: boolean;
   readonly direction: Direction;
   readonly error: RecordedError | null;
+  readonly hooks: readonly RepartitionHook[];
 }
 
 /** The transaction that a journal leaves open; null when there is none. */
@@ -62,7 +70,13 @@ export function openTransaction(records: readonly RepartitionRecord[]): OpenTran
 function follow(open: OpenTransaction | null, record: RepartitionRecord): OpenTransaction | null {
   switch (record.type) {
     case 'begin':
-      return { plan: record.plan, drained: false, direction: 'forward', error: null };
+      return {
+        plan: record.plan,
+        drained: false,
+        direction: 'forward',
+        error: null,
+        hooks: record.hooks ?? [],
+      };
     case 'drained':
       return open === null ? null : { ...open, drained: true };
     case 'rolling-back':

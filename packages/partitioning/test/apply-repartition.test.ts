@@ -273,14 +273,18 @@ describe('applyRepartition', () => {
     };
     const plan = await planFor(driver, ...wanted);
     const result = await bench.run(
-      applyRepartition({ ...bench.options, plan, resumeCommand: 'aim-gpu up f.yaml' }),
+      applyRepartition({
+        ...bench.options,
+        plan,
+        resumeCommand: (seen) => `aim-gpu up f.yaml # ${seen}`,
+      }),
     );
     expect(result).toMatchObject({
       ok: false,
       outcome: 'degraded',
       state,
-      nextCommand: 'aim-gpu up f.yaml',
-      error: { details: { state }, hint: 'type `aim-gpu up f.yaml`' },
+      nextCommand: `aim-gpu up f.yaml # ${state}`,
+      error: { details: { state }, hint: `type \`aim-gpu up f.yaml # ${state}\`` },
     });
     expect((await readRepartitionHistory(bench.store)).at(-1)).toMatchObject({
       type: 'end',
@@ -324,7 +328,7 @@ describe('applyRepartition', () => {
       outcome: 'degraded',
       state: 'unreadable',
       inventory: null,
-      nextCommand: 'aim-gpu partition rollback',
+      nextCommand: 'aim-gpu doctor',
     });
   });
 
