@@ -1,6 +1,7 @@
 /**
  * Asks every engine for its own figures and tells qos. Owns the pace and what silence means: an engine that misses
  * three looks in a row gets no new requests until it answers again. A late figure alone never closes anything.
+ * While the gateway has no request under way, an engine that had nothing to do is asked in every fifth round only.
  */
 import type { CallOptions, Clock, Endpoint, EngineSample, Logger } from '@aim-gpu/core';
 import type { Qos } from '@aim-gpu/qos';
@@ -24,11 +25,15 @@ export function scrapeEngines(options: {
   const over = new AbortController();
   const asked = new Set<string>();
   const missed = new Map<string, number>();
+  /** Those that had nothing to do when they were last asked. */
+  const quiet = new Set<string>();
+  let rounds = 0;
   let disarm = (): void => undefined;
 
   const silent = (instance: string): void => {
     const count = (missed.get(instance) ?? 0) + 1;
     missed.set(instance, count);
+    quiet.delete(instance);
     if (count < MISSES) return;
     if (count === MISSES) logger.warn('engine-silent', { instance });
     qos.suspend(instance, Math.max(everyMs * 2, LEAST_SUSPENSION_MS));
@@ -43,6 +48,8 @@ export function scrapeEngines(options: {
       const figures = await sample(endpoint, { signal: over.signal });
       if ((missed.get(instance) ?? 0) >= MISSES) qos.suspend(instance, 0);
       missed.delete(instance);
+      if (figures.running + figures.waiting > 0) quiet.delete(instance);
+      else quiet.add(instance);
       qos.observe(instance, figures);
     } catch {
       if (!over.signal.aborted) silent(instance);
@@ -54,7 +61,10 @@ export function scrapeEngines(options: {
     const endpoints = served.all().flatMap((each) => [...each.endpoints.values()]);
     const known = new Set<string>(endpoints.map(({ instance }) => instance));
     for (const instance of missed.keys()) if (!known.has(instance)) missed.delete(instance);
-    for (const endpoint of endpoints) void look(endpoint);
+    for (const instance of quiet) if (!known.has(instance)) quiet.delete(instance);
+    const all = live.size > 0 || rounds % IDLE_ROUNDS === 0;
+    rounds += 1;
+    for (const endpoint of endpoints) if (all || !quiet.has(endpoint.instance)) void look(endpoint);
     disarm = clock.timer(everyMs, round);
   };
   disarm = clock.timer(everyMs, round);
@@ -65,4 +75,6 @@ export function scrapeEngines(options: {
 }
 
 const MISSES = 3;
+/** An idle engine's figures say the same again and again; old figures count as idle in admission anyway. */
+const IDLE_ROUNDS = 5;
 const LEAST_SUSPENSION_MS = 1_000;
