@@ -28,9 +28,9 @@ const sockets: TLSSocket[] = [];
 
 const at = (name: string): string => path.join(directory, name);
 
-function makePair(name: string, days: number): void {
+function makePair(name: string, days: number, protection = ['-nodes']): void {
   const where = ['-keyout', at(`${name}.key`), '-out', at(`${name}.crt`)];
-  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', ...protection];
   const args = ['req', '-x509', ...curve, '-subj', `/CN=${name}`, '-days', String(days), ...where];
   execFileSync('openssl', args, { stdio: 'ignore' });
 }
@@ -46,6 +46,7 @@ beforeAll(() => {
   makePair('first', 90);
   makePair('second', 90);
   makePair('ending', 2);
+  makePair('locked', 90, ['-passout', 'pass:a-passphrase']);
 });
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 beforeEach(async () => {
@@ -157,6 +158,7 @@ describe('TLS', () => {
   it.each([
     ['a certificate of another key', () => copyFileSync(at('second.crt'), files.certFile)],
     ['a key that is missing', () => rmSync(files.keyFile)],
+    ['a key with a passphrase', () => install('locked')],
     ['no PEM', () => writeFileSync(files.certFile, 'hello')],
   ])('refuses to start with %s', async (_, spoil) => {
     install('first');
