@@ -1,5 +1,6 @@
-import { instanceId, type StateStore, workloadName } from '@aim-gpu/core';
+import { AimError, instanceId, type StateStore, workloadName } from '@aim-gpu/core';
 import { anInventory, aWorkload, createMemoryStateStore } from '@aim-gpu/core/testing';
+import { planRepartition, type RepartitionRecord } from '@aim-gpu/partitioning';
 import { describe, expect, test } from 'vitest';
 import { createAssigned } from '../src/assigned.js';
 import type { LayoutProgress } from '../src/index.js';
@@ -404,10 +405,76 @@ describe('trouble', () => {
     await second.clock.advance(60_000);
     await second.run(second.agent.open());
     expect(second.logger.records).toContainEqual(
-      expect.objectContaining({ event: 'layout-repaired', fields: { outcome: 'applied' } }),
+      expect.objectContaining({
+        event: 'layout-repaired',
+        fields: { outcome: 'applied', reasons: [] },
+      }),
     );
     await second.bringUp();
     expect((await second.agent.status()).state).toBe('ready');
+  });
+
+  test('hooks that another command left in the journal are run by the next open', async () => {
+    const memory = createMemoryStateStore();
+    const first = createBench({ memory });
+    const inventory = await first.driver.discover();
+    const planned = planRepartition({
+      inventory,
+      desired: [{ card: CARD, layout: { compute: 'QPX', memory: 'NPS1' } }],
+      assignments: [],
+    });
+    if (!planned.ok) throw new Error('a plan');
+    const plugin = { name: 'plugin', when: 'after', argv: ['restart', 'plugin'] } as const;
+    const at = first.clock.epochMs();
+    const journal = memory.journal<RepartitionRecord>('repartition');
+    const hooks = [{ ...plugin, timeoutMs: 1000, required: false }];
+    await journal.append({ type: 'begin', plan: planned.plan, at, hooks });
+    await journal.append({ type: 'drained', id: planned.plan.id, at });
+    const ran: string[] = [];
+    const second = createBench({
+      memory,
+      hookRunner: {
+        run: ({ argv }) => {
+          ran.push(argv.join(' '));
+          return Promise.resolve({ ok: false, message: 'no unit plugin' });
+        },
+      },
+    });
+    await second.run(second.agent.open());
+    expect(await second.layouts()).toEqual(['QPX']);
+    expect(ran).toEqual(['restart plugin']);
+    expect(second.logger.records).toContainEqual(
+      expect.objectContaining({
+        event: 'layout-repaired',
+        fields: {
+          outcome: 'applied',
+          reasons: [{ code: 'HOOK_FAILED', message: 'plugin: no unit plugin' }],
+        },
+      }),
+    );
+  });
+
+  test('a change that stopped half way names what to type next', async () => {
+    let switches = 0;
+    const bench = createBench({
+      ...TWO_CARDS,
+      wrap: (inner) => ({
+        ...inner,
+        setComputeMode: (...call) => {
+          switches += 1;
+          if (switches === 1) return inner.setComputeMode(...call);
+          const error = { code: 'ERR_DRIVER_PERMISSION', kind: 'denied', message: 'no' } as const;
+          return Promise.reject(new AimError(error));
+        },
+      }),
+      resumeCommand: (state) => `aim-gpu partition rollback --node ${state}`,
+    });
+    await bench.run(bench.agent.open());
+    const plan = await bench.run(bench.agent.plan());
+    await expect(bench.run(bench.agent.apply(plan))).rejects.toMatchObject({
+      code: 'ERR_DRIVER_PERMISSION',
+      hint: 'type `aim-gpu partition rollback --node between`',
+    });
   });
 
   test('an engine that fails makes the agent degraded until it is back', async () => {

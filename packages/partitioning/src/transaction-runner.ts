@@ -5,17 +5,19 @@
  */
 import {
   AimError,
+  type CardId,
   type Inventory,
   type ObservedCard,
   type PlanId,
   partitionCount,
   type Reason,
+  type StateStore,
   silentLogger,
 } from '@aim-gpu/core';
 import { toCardLayouts } from './assert-layout.js';
 import { joinHooks, type OwedHooks, runHooksAfter, runHooksBefore } from './hooks.js';
 import { xcdsOf } from './load-mode.js';
-import { type CardTarget, hiveKey, nextStep } from './next-step.js';
+import { type CardLayout, type CardTarget, hiveKey, nextStep } from './next-step.js';
 import { appendRecord, readRepartitionHistory, shortenHistory } from './repartition-journal.js';
 import type { RepartitionPlan } from './repartition-plan.js';
 import {
@@ -184,9 +186,10 @@ async function converge(
     xcds: new Map(inventory.cards.map((card) => [card.id, xcdsOf(card)])),
   };
   const staged = new Set<string>();
+  const touched = direction === 'back' ? await switchedCards(store, plan.id) : new Set<CardId>();
   let reloads = 0;
   for (let begun = 1; ; begun += 1) {
-    const change = nextStep(toCardLayouts(inventory), wanted, staged);
+    const change = nextStep(doubt(inventory, touched), wanted, staged);
     if (change === null) return inventory;
     if (direction === 'forward') options.signal?.throwIfAborted();
     if (change.kind === 'reload') reloads += 1;
@@ -203,7 +206,32 @@ async function converge(
     inventory = await runStep(context, change, inventory);
     if (change.kind === 'stage-memory') staged.add(hiveKey(change));
     if (change.kind === 'reload') staged.clear();
+    if (change.kind === 'set-compute') touched.delete(change.card);
   }
+}
+
+/** The cards that a repartition has begun to switch, by its journal. */
+async function switchedCards(store: StateStore, id: PlanId): Promise<Set<CardId>> {
+  const records = await readRepartitionHistory(store);
+  return new Set(
+    records.flatMap((record) =>
+      record.type === 'step' && record.id === id && record.change.kind === 'set-compute'
+        ? [record.change.card]
+        : [],
+    ),
+  );
+}
+
+/** Layouts as read, but for switched cards whose partitions are not those of their mode: such a mode is not believed. */
+function doubt(inventory: Inventory, touched: ReadonlySet<CardId>): readonly CardLayout[] {
+  const doubtful = new Set(
+    inventory.cards
+      .filter((card) => touched.has(card.id) && !hasItsPartitions(card))
+      .map(({ id }) => id),
+  );
+  return toCardLayouts(inventory).map((entry) =>
+    doubtful.has(entry.card) ? { ...entry, layout: { ...entry.layout, compute: null } } : entry,
+  );
 }
 
 /**

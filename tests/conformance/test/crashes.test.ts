@@ -46,6 +46,12 @@ async function shown(driver: GpuDriver): Promise<string> {
   return cards.map(({ layout }) => `${layout.compute}/${layout.memory}`).join(' ');
 }
 
+/** Into how many partitions each card is divided: what it does, whatever mode it says it is in. */
+async function divided(driver: GpuDriver): Promise<readonly number[]> {
+  const { cards } = await driver.discover();
+  return cards.map(({ partitions }) => partitions.length);
+}
+
 /** A store and a driver that die together at the effect number `point`: behind it, when the machine has been told. */
 function mortal(inner: { readonly store: StateStore; readonly driver: GpuDriver }, point: number) {
   let effects = 0;
@@ -144,6 +150,27 @@ describe.each(DRIVERS)('%s', (name, open) => {
       { on: 'set-compute', effect: { kind: 'hang', ms: 150_000, applies: true } },
       'applied',
     ],
+    [
+      'a hang without effect',
+      { on: 'set-compute', effect: { kind: 'hang', ms: 150_000, applies: false } },
+      'applied',
+    ],
+    [
+      'hangs without effect for ever',
+      { on: 'set-compute', times: 1e6, effect: { kind: 'hang', ms: 150_000, applies: false } },
+      'rolled-back',
+    ],
+    // The card is switched and goes on saying that it is not, until the reload of the way back.
+    [
+      'a wrong report',
+      { on: 'set-compute', effect: { kind: 'wrong-report', compute: 'SPX' } },
+      'rolled-back',
+    ],
+    [
+      'wrong reports for ever',
+      { on: 'set-compute', times: 1e6, effect: { kind: 'wrong-report', compute: 'SPX' } },
+      'rolled-back',
+    ],
   ];
   it.each(faults)('%s', { timeout: 60_000 }, async (what, fault, outcome) => {
     const subject = await open(MACHINE);
@@ -162,6 +189,73 @@ describe.each(DRIVERS)('%s', (name, open) => {
       table.push(`${name}, ${what}: ${result.outcome}, ${end}`);
       expect(result.outcome).toBe(outcome);
       expect(end).toBe(outcome === 'applied' ? wanted.join(' ') : OLD);
+      expect(await divided(subject.driver)).toEqual(outcome === 'applied' ? [4, 8] : [1, 1]);
+    } finally {
+      await subject.close();
+    }
+  });
+
+  it('a wrong report without a reload on the way back', { timeout: 60_000 }, async () => {
+    const subject = await open(MACHINE);
+    try {
+      const plan = await planFor(subject.driver, ['QPX/NPS1', 'SPX/NPS1']);
+      await subject.fault({
+        on: 'set-compute',
+        effect: { kind: 'wrong-report', compute: 'SPX' },
+      });
+      const result = await applyRepartition({
+        plan,
+        driver: subject.driver,
+        store: createMemoryStateStore(),
+        clock: subject.clock,
+        drain: async () => undefined,
+      });
+      const end = await shown(subject.driver);
+      const truth = await divided(subject.driver);
+      table.push(`${name}, a wrong report, no reload: ${result.outcome}, ${end}, divided ${truth}`);
+      // Never told as rolled back while the card is divided: it is switched back, or the stop is named.
+      if (name === 'simulated') {
+        expect(result.outcome).toBe('rolled-back');
+        expect(end).toBe(OLD);
+        expect(truth).toEqual([1, 1]);
+      } else {
+        expect(result).toMatchObject({ outcome: 'degraded', state: 'between' });
+        expect(truth).toEqual([4, 1]);
+      }
+    } finally {
+      await subject.close();
+    }
+  });
+
+  it('a reload that hangs without effect', { timeout: 60_000 }, async () => {
+    const subject = await open(MACHINE);
+    try {
+      const plan = await planFor(subject.driver, ['QPX/NPS4', 'CPX/NPS4']);
+      await subject.fault({
+        on: 'reload',
+        effect: { kind: 'hang', ms: 350_000, applies: false },
+      });
+      const result = await applyRepartition({
+        plan,
+        driver: subject.driver,
+        store: createMemoryStateStore(),
+        clock: subject.clock,
+        drain: async () => undefined,
+      });
+      const end = await shown(subject.driver);
+      table.push(`${name}, a reload that hangs without effect: ${result.outcome}, ${end}`);
+      // The simulated driver sees its machine come back; on a host the driver that was being loaded is given up.
+      if (name === 'simulated') {
+        expect(result.outcome).toBe('rolled-back');
+        expect(end).toBe(OLD);
+      } else {
+        expect(result).toMatchObject({
+          outcome: 'degraded',
+          state: 'unreadable',
+          nextCommand: 'aim-gpu doctor',
+        });
+        expect(end).toBe('');
+      }
     } finally {
       await subject.close();
     }
