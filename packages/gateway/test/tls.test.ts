@@ -15,6 +15,8 @@ import { aServedModel, type Bench, startBench } from './support/gateway-bench.js
 import { createHastyClock } from './support/hasty-clock.js';
 import { until } from './support/until.js';
 
+/** A program of the machine, not of a package. */
+const OPENSSL = process.env['OPENSSL'] ?? 'openssl';
 const LOOK_MS = 10_000;
 const MODELS = [aServedModel('chat')];
 const BODY = JSON.stringify({ model: 'chat', prompt: 'hello' });
@@ -32,7 +34,7 @@ function makePair(name: string, days: number, protection = ['-nodes']): void {
   const where = ['-keyout', at(`${name}.key`), '-out', at(`${name}.crt`)];
   const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', ...protection];
   const args = ['req', '-x509', ...curve, '-subj', `/CN=${name}`, '-days', String(days), ...where];
-  execFileSync('openssl', args, { stdio: 'ignore' });
+  execFileSync(OPENSSL, args, { stdio: 'ignore' });
 }
 
 function install(name: string): void {
