@@ -4,7 +4,7 @@ import { runCommandLine } from '../src/program.js';
 import { resumeCommand } from '../src/resume-command.js';
 import { createFakeIo, type FakeIo, SMALL_FLEET } from './support/fake-io.js';
 
-const CONTEXT = { stateDirectory: '/var/lib/aim-gpu', resolve: (file: string) => `/home/${file}` };
+const CONTEXT = { stateDirectory: '/var/lib/aim-gpu', resolve: (file: string) => `/srv/${file}` };
 
 describe('resumeCommand', () => {
   it.each([
@@ -16,10 +16,10 @@ describe('resumeCommand', () => {
     [
       'memory-split',
       { driver: 'rocm', fleet: 'my fleet.yaml' },
-      "aim-gpu partition rollback --state-dir /var/lib/aim-gpu --fleet '/home/my fleet.yaml' --driver rocm",
+      "aim-gpu partition rollback --state-dir /var/lib/aim-gpu --fleet '/srv/my fleet.yaml' --driver rocm",
     ],
     ['unreadable', { driver: 'rocm' }, 'aim-gpu doctor'],
-    ['unreadable', { driver: 'rocm', root: 'it’s' }, "aim-gpu doctor --root '/home/it’s'"],
+    ['unreadable', { driver: 'rocm', root: 'it’s' }, "aim-gpu doctor --root '/srv/it’s'"],
     [
       'unreadable',
       { driver: 'simulated' },

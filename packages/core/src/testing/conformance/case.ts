@@ -134,7 +134,9 @@ export interface ConformanceSubject {
   readonly clock: Clock;
   /** Lets a process open a card. */
   readonly hold: ((card: CardId) => Promise<Lease>) | null;
+  /** Lets the next calls of a kind go wrong in the way it says. */
   readonly fault: ((fault: ConformanceFault) => Promise<void>) | null;
+  /** Cuts the power and starts the machine again; resolves when its cards can be read. */
   readonly reboot: (() => Promise<void>) | null;
   /** The same machine for a user without rights. */
   readonly unprivileged: (() => Promise<GpuDriver>) | null;
