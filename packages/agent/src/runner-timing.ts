@@ -25,7 +25,7 @@ export interface RunnerTiming {
   readonly mostMisses: number;
 }
 
-/** What a runner takes unless told otherwise: a hung engine is noticed within 15 s. */
+/** What a runner takes unless told otherwise: a hung engine is noticed within 18 s, a dead one at once by its exit. */
 export const DEFAULT_TIMING: RunnerTiming = {
   readyTimeoutMs: 20 * 60_000,
   pollMs: 100,
@@ -35,7 +35,7 @@ export const DEFAULT_TIMING: RunnerTiming = {
   longestBackoffMs: 30_000,
   mostFailures: 5,
   forgiveAfterMs: 60_000,
-  probeEveryMs: 2000,
+  probeEveryMs: 5000,
   probeLimitMs: 4000,
   mostMisses: 3,
 };

@@ -89,13 +89,19 @@ export async function takeShares(
     watch: (busyMs) => {
       let lastAt = clock.monoMs() as number;
       let lastBusy = busyMs();
+      let wasIdle = false;
       const report = (): void => {
         const now = clock.monoMs();
         const busy = busyMs();
         const share = now > lastAt ? (busy - lastBusy) / (now - lastAt) : 0;
         lastAt = now;
         lastBusy = busy;
-        for (const tenancy of held) tenancy.report(Math.min(1, Math.max(0, share)));
+        // One that reports nothing counts as idle: to say so once is enough.
+        const idle = share <= 0;
+        if (!(idle && wasIdle)) {
+          for (const tenancy of held) tenancy.report(Math.min(1, Math.max(0, share)));
+        }
+        wasIdle = idle;
         stopWatching = clock.timer(REPORT_INTERVAL_MS, report);
       };
       stopWatching = clock.timer(REPORT_INTERVAL_MS, report);
