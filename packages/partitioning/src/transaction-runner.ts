@@ -7,9 +7,7 @@ import {
   AimError,
   type CardId,
   type Inventory,
-  type ObservedCard,
   type PlanId,
-  partitionCount,
   type Reason,
   type StateStore,
   silentLogger,
@@ -17,7 +15,7 @@ import {
 import { toCardLayouts } from './assert-layout.js';
 import { joinHooks, type OwedHooks, runHooksAfter, runHooksBefore } from './hooks.js';
 import { xcdsOf } from './load-mode.js';
-import { type CardLayout, type CardTarget, hiveKey, nextStep } from './next-step.js';
+import { type CardTarget, hiveKey, nextStep } from './next-step.js';
 import { appendRecord, readRepartitionHistory, shortenHistory } from './repartition-journal.js';
 import type { RepartitionPlan } from './repartition-plan.js';
 import {
@@ -28,13 +26,8 @@ import {
   type RepartitionProgress,
   type RepartitionResult,
 } from './repartition-result.js';
-import {
-  DEFAULT_LIMITS,
-  type RepartitionLimits,
-  readOrNull,
-  runStep,
-  type StepContext,
-} from './step-runner.js';
+import { doubt, settledInventory } from './settled-inventory.js';
+import { DEFAULT_LIMITS, readOrNull, runStep, type StepContext } from './step-runner.js';
 import type {
   Direction,
   OpenTransaction,
@@ -220,53 +213,6 @@ async function switchedCards(store: StateStore, id: PlanId): Promise<Set<CardId>
         : [],
     ),
   );
-}
-
-/** Layouts as read, but for switched cards whose partitions are not those of their mode: such a mode is not believed. */
-function doubt(inventory: Inventory, touched: ReadonlySet<CardId>): readonly CardLayout[] {
-  const doubtful = new Set(
-    inventory.cards
-      .filter((card) => touched.has(card.id) && !hasItsPartitions(card))
-      .map(({ id }) => id),
-  );
-  return toCardLayouts(inventory).map((entry) =>
-    doubtful.has(entry.card) ? { ...entry, layout: { ...entry.layout, compute: null } } : entry,
-  );
-}
-
-/**
- * The machine when no change is under way any more: an interrupted one may still be finishing, and what it made may
- * still be appearing. Partitions that never appear are waited for no longer than those of a change.
- */
-async function settledInventory(
-  options: RepartitionOptions,
-  wanted: readonly CardTarget[],
-  limits: RepartitionLimits,
-): Promise<Inventory> {
-  const { driver, clock } = options;
-  const deadline = clock.monoMs() + limits.busyWaitMs;
-  let wholeDeadline: number | null = null;
-  for (;;) {
-    const read = await readOrNull(driver);
-    const cards = wanted.map(({ card }) => read?.cards.find((entry) => entry.id === card));
-    const readable = cards.every(
-      (card) => card !== undefined && card.layout.compute !== null && card.layout.memory !== null,
-    );
-    if (read !== null && readable) {
-      wholeDeadline ??= clock.monoMs() + limits.settleWaitMs;
-      if (cards.every(hasItsPartitions) || clock.monoMs() >= wholeDeadline) return read;
-    }
-    if (clock.monoMs() >= deadline) return read ?? driver.discover();
-    await clock.sleep(limits.settlePollMs);
-  }
-}
-
-/** Whether a card shows as many partitions as its mode has, where that is known. */
-function hasItsPartitions(card: ObservedCard | undefined): boolean {
-  const mode = card?.layout.compute ?? null;
-  const xcds = card === undefined ? null : xcdsOf(card);
-  if (card === undefined || mode === null || xcds === null) return true;
-  return card.partitions.length === partitionCount(mode, xcds);
 }
 
 async function end(
