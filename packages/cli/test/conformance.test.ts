@@ -48,7 +48,7 @@ describe('aim-gpu conformance', () => {
     expect((await driver.discover()).generation).toBe(before.generation);
     const report = readFileSync(path.join(io.directory, 'report.md'), 'utf8');
     expect(report).toContain('- 0000:0c:00.0 MI300X SPX/NPS1');
-    expect(report).toContain('| sums | 1 | 0 | 7 |');
+    expect(report).toContain('| sums | 1 | 0 | 8 |');
     expect(report).toContain('No case failed.');
     expect(report).toContain('Skipped because: it changes layouts: --destructive');
     await driver.close();

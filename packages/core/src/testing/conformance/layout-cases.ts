@@ -26,6 +26,8 @@ import {
 
 /** Cards, partitions and sums, as found and in every layout. */
 export function discoveryCases(product: Product): readonly ConformanceCase[] {
+  // No product has eight memory domains.
+  const refused = change(stage('NPS8'), 'ERR_LAYOUT_UNSUPPORTED');
   return [
     makeCase('discovery', 'what is there can be read twice and is the same', {
       positive: true,
@@ -41,6 +43,18 @@ export function discoveryCases(product: Product): readonly ConformanceCase[] {
       positive: true,
       destructive: false,
       steps: [check({ kind: 'identity' })],
+    }),
+    makeCase('discovery', 'after a refused change the same is seen as before', {
+      positive: false,
+      steps: [REMEMBER, refused, inLayout(product.initialLayout), UNCHANGED],
+    }),
+    makeCase('sums', 'a refused change takes nothing away', {
+      positive: false,
+      steps: [refused, check({ kind: 'sums' })],
+    }),
+    makeCase('identity', 'a refused change renames nothing', {
+      positive: false,
+      steps: [REMEMBER, refused, check({ kind: 'identity' }), check({ kind: 'same-render-nodes' })],
     }),
     ...product.layouts.flatMap((layout) => [
       makeCase('discovery', `${formatLayout(layout)} is seen with its partitions`, {
