@@ -68,7 +68,7 @@ function newer(version: number): AimError {
   });
 }
 
-/** The fleet that a state directory's last agent served, or null. Takes no lock. Throws as {@link DesiredStore}. */
+/** The fleet that a state directory's last agent served, or null. Takes no lock. Throws as `DesiredStore`. */
 export async function readDesiredFleet(store: StateStore): Promise<Fleet | null> {
   return (await createDesiredStore(store).read())?.fleet ?? null;
 }
