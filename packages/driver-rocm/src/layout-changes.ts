@@ -13,11 +13,11 @@ import type {
   NodeName,
   ObservedCard,
 } from '@aim-gpu/core';
-import { AimError } from '@aim-gpu/core';
+import { AimError, partitionCount } from '@aim-gpu/core';
 import { deviceBusy, staleGeneration, unknownCard, unsupportedMode } from './change-errors.js';
 import type { Discovery } from './discovery.js';
 import { reloadDriver } from './driver-reload.js';
-import { type ChangeHost, changeMode, settle } from './mode-change.js';
+import { type ChangeHost, changeMode, type ModeRequest, settle } from './mode-change.js';
 
 /** What the changes need beside the host. */
 export interface LayoutChangesOptions {
@@ -69,6 +69,27 @@ export function createLayoutChanges(options: LayoutChangesOptions): LayoutChange
   const directoryOf = (seen: Discovery, id: CardId): string | null =>
     seen.directories.find((place) => place.id === id)?.directory ?? null;
 
+  const ask = (
+    wish: Pick<ModeRequest, 'what' | 'kind' | 'mode'> & {
+      readonly seen: Discovery;
+      readonly card: ObservedCard;
+    },
+    { expect, ...call }: ChangeOptions,
+  ): Promise<void> => {
+    const { what, kind, mode, seen, card } = wish;
+    const request: ModeRequest = {
+      what,
+      card: card.id,
+      kind,
+      mode,
+      directory: directoryOf(seen, card.id),
+      holders: () => holdersOf(card),
+      assertFresh: () => assertFresh(expect, call),
+      isMoving: async () => isMoving((await discover(call)).inventory, card.id),
+    };
+    return changeMode(host, request, call);
+  };
+
   return {
     setComputeMode: (id, mode, { expect, ...call }) =>
       oneAtATime(async () => {
@@ -86,19 +107,7 @@ export function createLayoutChanges(options: LayoutChangesOptions): LayoutChange
             what,
             `the card does not offer it in ${memory ?? 'any memory mode'}`,
           );
-        const holders = (): Promise<readonly DeviceHolder[]> => holdersOf(card);
-        const directory = directoryOf(seen, id);
-        const request = {
-          what,
-          card: id,
-          kind: 'compute',
-          mode,
-          directory,
-          holders,
-          assertFresh: () => assertFresh(expect, call),
-          isMoving: async () => isMoving((await discover(call)).inventory, id),
-        } as const;
-        await changeMode(host, request, call);
+        await ask({ what, seen, card, kind: 'compute', mode }, { expect, ...call });
         const after = await settle(host, {
           ...call,
           what,
@@ -117,19 +126,7 @@ export function createLayoutChanges(options: LayoutChangesOptions): LayoutChange
         refuseGuest(what, card);
         if (card.offered?.some((layout) => layout.memory === mode) === false)
           throw unsupportedMode(what, 'the card does not offer it');
-        const holders = (): Promise<readonly DeviceHolder[]> => holdersOf(card);
-        const directory = directoryOf(seen, id);
-        const request = {
-          what,
-          card: id,
-          kind: 'memory',
-          mode,
-          directory,
-          holders,
-          assertFresh: () => assertFresh(expect, call),
-          isMoving: async () => isMoving((await discover(call)).inventory, id),
-        } as const;
-        await changeMode(host, request, call);
+        await ask({ what, seen, card, kind: 'memory', mode }, { expect, ...call });
         return (await discover(call)).inventory;
       }),
     reload: ({ expect, ...call }) =>
@@ -174,20 +171,12 @@ function refuseGuest(what: string, card: ObservedCard): void {
     throw unsupportedMode(what, 'its modes are set by the host of this virtual machine');
 }
 
-/** Partitions of each mode; CPX has as many as there are XCDs. */
-const PARTITIONS: Readonly<Record<Exclude<ComputeMode, 'CPX'>, number>> = {
-  SPX: 1,
-  DPX: 2,
-  TPX: 3,
-  QPX: 4,
-};
-
 /** Whether the card says the mode and shows all partitions of it, each with its render node. */
 function isIn(inventory: Inventory, before: ObservedCard, mode: ComputeMode): boolean {
   const card = inventory.cards.find((entry) => entry.id === before.id);
   if (card?.layout.compute !== mode) return false;
   const xcds = before.partitions.reduce((sum, partition) => sum + partition.xcds, 0);
-  const wanted = mode === 'CPX' ? xcds : PARTITIONS[mode];
+  const wanted = partitionCount(mode, xcds);
   return (
     card.partitions.length === wanted &&
     card.partitions.every((partition) => partition.renderMinor !== null)
