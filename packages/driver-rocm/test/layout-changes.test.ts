@@ -166,6 +166,20 @@ describe('a compute switch', () => {
     expect(value).toMatchObject({ cards: [{ layout: { compute: 'CPX' } }] });
   });
 
+  it('does not try again on a card that somebody else has changed meanwhile', async () => {
+    let tries = 0;
+    const files = withWrites(() => {
+      tries += 1;
+      writeCard('CPX', 'NPS1');
+      return 'EBUSY';
+    });
+    const { error } = await change({ files }, (driver, expect) =>
+      driver.setComputeMode(ID, 'QPX', { expect }),
+    );
+    expect(tries).toBe(1);
+    expect(error).toMatchObject({ code: 'ERR_GENERATION_STALE', kind: 'conflict' });
+  });
+
   it('gives up on one that stays busy, after its time', async () => {
     let tries = 0;
     const files = withWrites(() => {
