@@ -6,6 +6,7 @@
 import { type Layout, sameLayout } from '@aim-gpu/core';
 import { changeCostMs } from './changes.js';
 import { createLatencyModel, type LatencyModel } from './latency.js';
+import { settle } from './layout-settle.js';
 import { compareWorth, type Worth } from './objective.js';
 import { type Packing, planPacking } from './packing.js';
 import { packingWorth } from './packing-worth.js';
@@ -23,15 +24,33 @@ export interface SearchResult {
 /** Most packings looked at; 8 cards need about 200. */
 const MAX_PACKINGS = 600;
 
-/** Finds layouts and places for a problem. Always returns a packing, if need be an empty one. */
+/**
+ * Finds layouts and places for a problem. Always returns a packing, if need be an empty one. Searching again from what
+ * it leads to finds nothing better, unless the policy allows only a part of the way at once.
+ */
 export function searchLayouts(problem: SearchProblem): SearchResult {
   const latency = createLatencyModel();
+  return settle(problem, {
+    search: (state) => searchFrom(state, latency),
+    better: (packing, than) => {
+      const worth = packingWorth(packing, {
+        objective: problem.fleet.policy.objective,
+        changeCostMs: changeCostMs(problem, packing),
+      });
+      if (compareWorth(worth, than.worth) >= 0 || !isAllowed(problem, packing)) return null;
+      return { packing, worth, evaluated: than.evaluated };
+    },
+  });
+}
+
+function searchFrom(problem: SearchProblem, latency: LatencyModel): SearchResult {
   // The bare layout problem knows no plug-ins: with any, packings are tried one by one however long it takes.
   const { filters = [], scores = [] } = problem.plugins;
   const plain = filters.length + scores.length === 0;
   if (plain && problem.cards.length * problem.candidates.length > LARGE_FLEET)
     return searchLarge(problem, latency);
   const search = new Search(problem, latency);
+  search.startFromRunning();
   for (const start of startingLayouts(problem.cards)) search.climbFrom(start);
   return search.result();
 }
@@ -69,6 +88,12 @@ class Search {
     return { ...best, evaluated: this.seen.size };
   }
 
+  /** The packing that changes least; what changes more has to be worth more. */
+  startFromRunning(): void {
+    const layouts = this.problem.cards.map((card) => card.current);
+    this.consider(planPacking(this.problem, layouts, this.latency, { runningFirst: true }));
+  }
+
   climbFrom(start: readonly Layout[]): void {
     let here = this.evaluate(start);
     for (;;) {
@@ -87,28 +112,35 @@ class Search {
     const key = layouts.map((layout) => `${layout.compute}${layout.memory}`).join(' ');
     const known = this.seen.get(key);
     if (known !== undefined) return known;
-    const packing = planPacking(this.problem, layouts, this.latency);
+    const entry = this.consider(planPacking(this.problem, layouts, this.latency));
+    this.seen.set(key, entry);
+    return entry;
+  }
+
+  private consider(packing: Packing): { packing: Packing; worth: Worth } {
     const worth = packingWorth(packing, {
       objective: this.problem.fleet.policy.objective,
       changeCostMs: changeCostMs(this.problem, packing),
     });
     const entry = { packing, worth };
-    this.seen.set(key, entry);
-    if (this.isAllowed(entry) && (this.best === null || compareWorth(worth, this.best.worth) < 0))
+    if (
+      isAllowed(this.problem, packing) &&
+      (this.best === null || compareWorth(worth, this.best.worth) < 0)
+    )
       this.best = entry;
     return entry;
   }
+}
 
-  /** A plan whose running instances would be down longer than the policy allows is no plan. */
-  private isAllowed({ packing }: { packing: Packing }): boolean {
-    const { allow, maxDowntimeMs } = this.problem.fleet.policy.repartition;
-    const unchanged = packing.layouts.every((layout, index) => {
-      const card = this.problem.cards[index];
-      return card !== undefined && sameLayout(layout, card.current);
-    });
-    if (unchanged) return true;
-    return allow && changeCostMs(this.problem, packing, { downtimeOnly: true }) <= maxDowntimeMs;
-  }
+/** A plan whose running instances would be down longer than the policy allows is no plan. */
+function isAllowed(problem: SearchProblem, packing: Packing): boolean {
+  const { allow, maxDowntimeMs } = problem.fleet.policy.repartition;
+  const unchanged = packing.layouts.every((layout, index) => {
+    const card = problem.cards[index];
+    return card !== undefined && sameLayout(layout, card.current);
+  });
+  if (unchanged) return true;
+  return allow && changeCostMs(problem, packing, { downtimeOnly: true }) <= maxDowntimeMs;
 }
 
 function startingLayouts(cards: readonly CardChoice[]): readonly (readonly Layout[])[] {

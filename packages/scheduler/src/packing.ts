@@ -47,18 +47,22 @@ function distributionOf(problem: SearchProblem): DemandDistribution {
   return made;
 }
 
-/** Packs every candidate of the problem into the given layouts. */
+/**
+ * Packs every candidate of the problem into the given layouts. With `runningFirst`, all that runs keeps its place before
+ * any newcomer, however urgent, chooses: the packing that changes least.
+ */
 export function planPacking(
   problem: SearchProblem,
   layouts: readonly Layout[],
   latency: LatencyModel,
+  options: { readonly runningFirst?: boolean } = {},
 ): Packing {
   const slots = problem.cards.flatMap((card, index) =>
     toSlots(card, layouts[index] ?? card.current, problem.fleet),
   );
   const progress = new Progress(problem, slots, latency);
   const leftovers: Leftover[] = [];
-  for (const candidate of inOrder(problem.candidates)) {
+  for (const candidate of inOrder(problem.candidates, options.runningFirst ?? false)) {
     const rejections = progress.place(candidate);
     if (rejections !== null) leftovers.push({ candidate, rejections });
   }
@@ -71,13 +75,16 @@ export function planPacking(
   };
 }
 
-/** Within a band, whoever runs already keeps its place before newcomers choose. */
-function inOrder(candidates: readonly Candidate[]): readonly Candidate[] {
+/** Within a band, or over all of them, whoever runs already keeps its place before newcomers choose. */
+function inOrder(candidates: readonly Candidate[], runningFirst: boolean): readonly Candidate[] {
+  const running = (a: Candidate, b: Candidate): number =>
+    Number(b.assigned !== null) - Number(a.assigned !== null);
   return candidates.toSorted(
     (a, b) =>
       Number(b.isProtected) - Number(a.isProtected) ||
+      (runningFirst ? running(a, b) : 0) ||
       bandRank(a.workload.band) - bandRank(b.workload.band) ||
-      Number(b.assigned !== null) - Number(a.assigned !== null),
+      running(a, b),
   );
 }
 
@@ -158,11 +165,18 @@ class Progress implements Occupancy {
   private slotSets(candidate: Candidate, open: readonly Slot[]): readonly (readonly Slot[])[] {
     const { ranks } = candidate.demand;
     if (ranks === 1) return this.withoutTwins(candidate, open).map((slot) => [slot]);
-    return [...slotGroups(open).values()].flatMap((group) =>
-      group.length < ranks
-        ? []
-        : [group.toSorted((a, b) => this.usedBytes(a) - this.usedBytes(b)).slice(0, ranks)],
-    );
+    return [...slotGroups(open).values()].flatMap((group) => {
+      if (group.length < ranks) return [];
+      const emptiest = group.toSorted((a, b) => this.usedBytes(a) - this.usedBytes(b));
+      // In the order of its ranks.
+      const now = (candidate.assigned?.shares ?? []).flatMap((share) =>
+        group.filter(
+          ({ card, index }) =>
+            card.node === share.node && card.id === share.card && index === share.partition,
+        ),
+      );
+      return [...(now.length === ranks ? [now] : []), emptiest.slice(0, ranks)];
+    });
   }
 
   private withoutTwins(candidate: Candidate, open: readonly Slot[]): readonly Slot[] {

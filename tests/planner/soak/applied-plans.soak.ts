@@ -5,7 +5,7 @@ import { applyRandomPlan } from '../test/support/applied-plans.js';
 /** The soak. */
 export const soak: Soak = {
   name: 'applied-plans',
-  summary: 'plans applied on driver-simulated and read back equal the plan',
+  summary: 'plans applied on driver-simulated, read back and made again equal the plan',
   run: async ({ seconds, values, signal, log }) => {
     const { fleets, seed, ...unknown } = values;
     const strange = Object.keys(unknown);
@@ -22,6 +22,7 @@ export const soak: Soak = {
       if (done % 500 === 0) log(`${done} fleets, ${passed().toFixed(0)} s`);
       const { wrong, changedAgain } = await applyRandomPlan(first + done);
       for (const what of wrong) failures.push(`seed ${first + done}: ${what}`);
+      for (const what of changedAgain) failures.push(`seed ${first + done}: ${what}`);
       if (changedAgain.length > 0) changed += 1;
     }
     return {

@@ -35,7 +35,7 @@ const PRODUCTS = ['MI300X', 'MI325X', 'MI355X'] as const;
 export interface AppliedPlan {
   /** Where what was read back is not what was planned. */
   readonly wrong: readonly string[];
-  /** What a second plan would change: the search starts from better layouts then and may find a better plan. */
+  /** What a second plan would change, though nothing asks for it. */
   readonly changedAgain: readonly string[];
 }
 
