@@ -1,6 +1,7 @@
 /**
  * Desired state: the fleet a user asks for, with every default filled in. `fleet` makes it from a file;
- * everything else only reads it. No optional fields: an absent wish is an explicit null or empty list.
+ * everything else only reads it. An absent wish is an explicit null or empty list; the few keys that may be absent altogether
+ * came later, and `fleet` always fills them in.
  */
 import type { CardId, HiveId, NodeName, TenantName, WorkloadName } from './ids.js';
 import type { Bytes, Ratio } from './units.js';
@@ -46,6 +47,23 @@ export interface EngineChoice {
   readonly args: Readonly<Record<string, unknown>>;
 }
 
+/** What instances of a workload are spread over. */
+export type SpreadTopology = 'node' | 'card' | 'hive';
+
+/** How evenly the instances of one workload are spread. */
+export interface SpreadWish {
+  readonly over: SpreadTopology;
+  /** Most that one node, card or hive may have more of them than another that could take one. */
+  readonly maxSkew: number;
+}
+
+/** Which model a guardrail guards. */
+export interface GuardWish {
+  readonly model: WorkloadName;
+  /** An instance of the model must be on the same card, or on the same node. */
+  readonly within: 'card' | 'node';
+}
+
 /** Where a workload may, should or must run. */
 export interface PlacementWish {
   /** A partition of its own. */
@@ -60,6 +78,10 @@ export interface PlacementWish {
     readonly partition: number | null;
   } | null;
   readonly minShareBytes: Bytes | null;
+  /** Null and absent: anywhere. */
+  readonly spread?: SpreadWish | null;
+  /** True: once it runs it stays exactly where it is. Absent is false. */
+  readonly protected?: boolean;
 }
 
 /** What the user wants to run: one model with its precision, context, concurrency, replicas, SLO and band. */
@@ -87,6 +109,14 @@ export interface Workload {
   readonly fallback: WorkloadName | null;
   readonly adapters: readonly { readonly name: string; readonly path: string }[];
   readonly placement: PlacementWish;
+  /** Whose quota its instances count against; null and absent: nobody's. */
+  readonly tenant?: TenantName | null;
+  /** Workloads of one gang are all placed, every instance of them, or none is. */
+  readonly gang?: string | null;
+  /** Of a guardrail: the model that it must be beside. */
+  readonly of?: GuardWish | null;
+  /** How long it runs at most once it has started; null and absent: without end. */
+  readonly durationMs?: number | null;
 }
 
 /** Where a tenant's key comes from; the key itself never enters the fleet. */
@@ -103,6 +133,16 @@ export interface TenantLimits {
   readonly concurrent: number | null;
 }
 
+/** What the instances of a tenant's models may take of the fleet's memory, all their shares together. */
+export interface TenantQuota {
+  /** Its own part: nobody else's want comes before it. */
+  readonly memoryBytes: Bytes;
+  /** Most that it may take beyond its part while others leave theirs unused; null is any amount, 0 nothing. */
+  readonly borrowBytes: Bytes | null;
+  /** Of its part: never lent, and a plan that misses it is worth less (level 3 of the objective). */
+  readonly guaranteedBytes: Bytes;
+}
+
 /** Who pays for a request. */
 export interface Tenant {
   readonly name: TenantName;
@@ -110,6 +150,8 @@ export interface Tenant {
   readonly weight: number;
   readonly bands: readonly Band[];
   readonly limits: TenantLimits;
+  /** Null and absent: no quota; its models neither borrow nor lend. */
+  readonly quota?: TenantQuota | null;
 }
 
 /** What the planner may do and must keep. */
@@ -134,6 +176,10 @@ export interface FleetNode {
   readonly name: NodeName;
   readonly driver: 'simulated' | 'rocm';
   readonly cards: readonly SimulatedCard[];
+  /** Cards that take nothing new and keep their layout; what runs there stays. Absent is none. */
+  readonly cordoned?: 'all' | readonly CardId[];
+  /** Price of one card for one hour, in whatever currency the file means; null and absent: not told. */
+  readonly cardPricePerHour?: number | null;
 }
 
 /** The whole desired state. */

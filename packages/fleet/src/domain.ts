@@ -53,6 +53,8 @@ function toNode(node: NodeShape): FleetNode {
       product: card.product,
       hive: hiveId(card.hive),
     })),
+    cordoned: node.cordon === 'all' ? 'all' : node.cordon.map(cardId),
+    cardPricePerHour: node.cardPricePerHour,
   };
 }
 
@@ -107,7 +109,13 @@ function toWorkload(model: FileModel, directory: string): Workload {
               partition: placement.pin.partition,
             },
       minShareBytes: placement.minShare === null ? null : bytes(placement.minShare),
+      spread: placement.spread,
+      protected: placement.protected,
     },
+    tenant: model.tenant === null ? null : tenantName(model.tenant),
+    gang: model.gang,
+    of: model.of === null ? null : { ...model.of, model: workloadName(model.of.model) },
+    durationMs: model.duration,
   };
 }
 
@@ -117,13 +125,22 @@ function toKey(key: KeyShape, directory: string): KeySource {
   return { kind: 'sha256', digest: (key.sha256 ?? '').toLowerCase() };
 }
 
-function toTenant(tenant: TenantShape, directory: string): Tenant {
+function toTenant(tenant: TenantShape<number>, directory: string): Tenant {
+  const { quota } = tenant;
   return {
     name: tenantName(tenant.name),
     keys: tenant.keys.map((key) => toKey(key, directory)),
     weight: tenant.weight,
     bands: tenant.bands,
     limits: tenant.limits,
+    quota:
+      quota === null
+        ? null
+        : {
+            memoryBytes: bytes(quota.memory),
+            borrowBytes: quota.borrow === null ? null : bytes(quota.borrow),
+            guaranteedBytes: bytes(quota.guaranteed),
+          },
   };
 }
 

@@ -17,6 +17,7 @@ export type {
   ModelShape,
   NodeShape,
   PlacementShape,
+  QuotaShape,
   SloShape,
   TenantShape,
 } from './shape.js';

@@ -147,6 +147,41 @@ const engine = z
     typeof value === 'string' ? { name: value, version: null, args: {} } : value,
   );
 
+const TOPOLOGIES = ['node', 'card', 'hive'] as const;
+
+const spread = z
+  .union([
+    z.enum(TOPOLOGIES),
+    field.section('Over what, and how evenly.', '{ over: node, maxSkew: 1 }', {
+      over: field.word('What they are spread over.', TOPOLOGIES, 'node'),
+      maxSkew: field
+        .whole('Most that one may have more of them than another.', '1', 1, 1000)
+        .prefault(1),
+    }),
+  ])
+  .transform((value) => (typeof value === 'string' ? { over: value, maxSkew: 1 } : value));
+
+const WITHIN = ['card', 'node'] as const;
+
+const guarded = field
+  .described(
+    z.union([
+      z
+        .string()
+        .max(128)
+        .regex(/^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/),
+      field.section('Which model, and how close.', '{ model: assistant, within: card }', {
+        model: field.name('Name of a model.', 'assistant'),
+        within: field.word('Where an instance of it must be.', WITHIN, 'card').prefault('card'),
+      }),
+    ]),
+    'Of a guardrail: the model it guards; an instance of it must be on the same card, or node.',
+    { allowed: 'the name of a model, or { model, within: card | node }', example: 'assistant' },
+  )
+  .transform((value) =>
+    typeof value === 'string' ? { model: value, within: 'card' as const } : value,
+  );
+
 const placement = field.section('Where it may, should or must run.', '{ exclusive: true }', {
   exclusive: field.flag('A partition (or card) of its own.').prefault(false),
   products: field.list(product(), 'Products it may run on; empty is any.', '[MI300X]').prefault([]),
@@ -179,6 +214,14 @@ const placement = field.section('Where it may, should or must run.', '{ exclusiv
     .nullable()
     .prefault(null),
   minShare: field.size('Never less memory than this.', '20GiB').nullable().prefault(null),
+  spread: field
+    .described(spread, 'Over what its instances are spread evenly; null is anywhere.', {
+      allowed: `one of ${TOPOLOGIES.join(', ')}, or { over, maxSkew }`,
+      example: 'node',
+    })
+    .nullable()
+    .prefault(null),
+  protected: field.flag('Once it runs it stays exactly where it is.').prefault(false),
 });
 
 /** One model; its quantities are numbers once read. */
@@ -290,5 +333,18 @@ export const modelSchema: z.ZodType<ModelShape<number, number, number>> = field.
       )
       .prefault([]),
     placement: placement.prefault({}),
+    tenant: field
+      .name('Tenant whose quota its instances count against; null is nobody’s.', 'team-a')
+      .nullable()
+      .prefault(null),
+    gang: field
+      .name('Models of one gang are all placed, or none is.', 'training')
+      .nullable()
+      .prefault(null),
+    of: guarded.nullable().prefault(null),
+    duration: field
+      .time('How long it runs at most once it has started; null is without end.', '4h', 's')
+      .nullable()
+      .prefault(null),
   },
 );

@@ -69,5 +69,16 @@ export const nodeSchema: z.ZodType<NodeShape> = field.section(
       )
       .nullable()
       .prefault(null),
+    cordon: field
+      .described(
+        z.union([z.literal('all'), z.array(field.cardAddress('PCI address of the card.'))]),
+        'Cards that take nothing new and keep their layout; what runs there stays.',
+        { allowed: 'all, or a list of addresses of cards', example: '["0000:0c:00.0"]' },
+      )
+      .prefault([]),
+    cardPricePerHour: field
+      .decimal('Price of one card for one hour, in your own currency.', '2.5', 0, 1e6)
+      .nullable()
+      .prefault(null),
   },
 );

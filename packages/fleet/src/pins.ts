@@ -79,6 +79,23 @@ export function nodeCardIssues(issue: MakeIssue, node: RawPart): readonly Issue[
   });
 }
 
+/** Checks that the cards to be cordoned are there; those of a real node are known to its driver only. */
+export function cordonIssues(issue: MakeIssue, node: RawPart): readonly Issue[] {
+  const cards = cardsOf(node);
+  if (cards === null) return [];
+  const known = cards.map(({ id }) => id);
+  return rawItems(rawKey(node, 'cordon'))
+    .flatMap(rawText)
+    .flatMap(({ path, text }): readonly Issue[] => {
+      const id = address(text);
+      if (id === null || known.includes(id)) return [];
+      const nearest = nearestMatch(id, known) ?? known[0] ?? null;
+      const message = `${formatPath(path)}: there is no card ${JSON.stringify(text)}; there is ${known.join(', ')}`;
+      const hint = nearest === null ? 'remove it' : `write "${nearest}"`;
+      return [issue(path, { message, hint, allowed: known, nearest })];
+    });
+}
+
 /** Checks a model's pin against the nodes of the file and the model's own wishes. */
 export function pinIssues(
   issue: MakeIssue,

@@ -2,11 +2,12 @@
  * What spans several places of a fleet file: names used twice, names that refer to nothing, wishes that contradict
  * each other. Owns these checks and their wording; the form of single values is schema.ts.
  */
+import { toBytesCount } from '@aim-gpu/core';
 import { type LocatedDocument, locate } from './document.js';
 import { cycleIssues } from './fallback-cycles.js';
 import { formatPath, type Issue, type MakeIssue } from './issue.js';
 import { nearestMatch } from './nearest.js';
-import { nodeCardIssues, pinIssues } from './pins.js';
+import { cordonIssues, nodeCardIssues, pinIssues } from './pins.js';
 import { type RawPart, type RawText, rawItems, rawKey, rawNumber, rawText } from './raw-fleet.js';
 import { placeAt, type SourceText } from './source-text.js';
 
@@ -66,6 +67,7 @@ function modelIssues(
   checking: Checking,
   models: readonly RawPart[],
   nodes: readonly string[],
+  tenants: readonly string[],
 ): Issue[] {
   const names = models.flatMap((model) => rawText(rawKey(model, 'name'))).map((name) => name.text);
   const aliasOf = new Map<string, string>();
@@ -96,10 +98,17 @@ function modelIssues(
           hint: `remove "${used.text}" from near or from apart`,
         }),
       );
+    const guarded = rawKey(model, 'of');
+    const guards = [...rawText(guarded), ...rawText(rawKey(guarded, 'model'))];
     const wishedNodes = rawItems(rawKey(placement, 'nodes')).flatMap(rawText);
     return [
       ...[...fallback, ...others].flatMap((used) =>
         unknownName(checking, 'model', used, names, aliasOf),
+      ),
+      ...guards.flatMap((used) => unknownName(checking, 'model', used, names, aliasOf)),
+      ...guardIssues(checking, model, guards),
+      ...rawText(rawKey(model, 'tenant')).flatMap((used) =>
+        unknownName(checking, 'tenant', used, tenants),
       ),
       ...self,
       ...both,
@@ -110,6 +119,43 @@ function modelIssues(
       ...loadIssues(checking, model),
     ];
   });
+}
+
+/** Only guardrails guard, and no model guards itself or a guardrail. */
+function guardIssues(
+  checking: Checking,
+  model: RawPart,
+  guards: readonly RawText[],
+): readonly Issue[] {
+  const [kind] = rawText(rawKey(model, 'kind'));
+  const [own] = rawText(rawKey(model, 'name'));
+  return guards.flatMap(({ path, text }) => {
+    if (text === own?.text) {
+      const message = `${formatPath(path)}: a guardrail cannot guard itself`;
+      return [checking.issue(path, { message, hint: 'name the model that it guards' })];
+    }
+    if (kind?.text === 'guardrail') return [];
+    const message = `${formatPath(path)}: only a guardrail guards a model; this is ${kind?.text ?? 'inference'}`;
+    return [checking.issue(path, { message, hint: 'write "kind: guardrail", or remove "of"' })];
+  });
+}
+
+/** Of its own part a tenant is guaranteed all at most. */
+function quotaIssues(checking: Checking, tenant: RawPart): readonly Issue[] {
+  const quota = rawKey(tenant, 'quota');
+  const memory = rawText(rawKey(quota, 'memory'))[0];
+  const guaranteed = rawText(rawKey(quota, 'guaranteed'))[0];
+  if (memory === undefined || guaranteed === undefined) return [];
+  const own = toBytesCount(memory.text);
+  const least = toBytesCount(guaranteed.text);
+  if (own === null || least === null || least <= own) return [];
+  const message = `${formatPath(guaranteed.path)}: ${guaranteed.text} cannot be guaranteed out of ${memory.text}`;
+  return [
+    checking.issue(guaranteed.path, {
+      message,
+      hint: `write ${memory.text} or less, or raise memory`,
+    }),
+  ];
 }
 
 /** A mean request longer than the longest allowed one would be refused every time. */
@@ -148,6 +194,7 @@ function tenantIssues(checking: Checking, tenants: readonly RawPart[]): Issue[] 
   const digests = of('sha256').filter(({ text }) => /^[0-9a-fA-F]{64}$/.test(text));
   const variables = of('env').filter(({ text }) => /^[A-Z_][A-Z0-9_]*$/.test(text));
   return [
+    ...tenants.flatMap((tenant) => quotaIssues(checking, tenant)),
     ...duplicates(checking, 'the tenant', names, another),
     ...duplicates(checking, 'the key of environment variable', variables, remove),
     ...duplicates(checking, 'the key file', of('file'), remove),
@@ -177,13 +224,18 @@ export function referenceIssues(source: SourceText, document: LocatedDocument): 
   const models = rawItems(rawKey(root, 'models'));
   const nodeNames = nodes.flatMap((node) => rawText(rawKey(node, 'name')));
   const knownNodes = nodeNames.map((name) => name.text);
+  const tenants = rawItems(rawKey(root, 'tenants'));
+  const knownTenants = tenants.flatMap((tenant) =>
+    rawText(rawKey(tenant, 'name')).map(({ text }) => text),
+  );
   return [
     ...duplicates(checking, 'the node', nodeNames, another),
     ...nodes.flatMap((node) => nodeCardIssues(issue, node)),
+    ...nodes.flatMap((node) => cordonIssues(issue, node)),
     ...duplicates(checking, 'the model name', servedNames(models), another),
-    ...modelIssues(checking, models, knownNodes),
+    ...modelIssues(checking, models, knownNodes, knownTenants),
     ...cycleIssues(issue, models),
     ...models.flatMap((model) => pinIssues(issue, model, nodes)),
-    ...tenantIssues(checking, rawItems(rawKey(root, 'tenants'))),
+    ...tenantIssues(checking, tenants),
   ];
 }

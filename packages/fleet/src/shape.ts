@@ -2,7 +2,7 @@
  * The keys of a fleet file, once, for both directions: numbers when read, text with units when written. Owns the
  * names and nesting of the file's vocabulary; defaults and checks are in schema.ts, the domain's own types in core.
  */
-import type { Band, Objective, WorkloadKind } from '@aim-gpu/core';
+import type { Band, Objective, SpreadTopology, WorkloadKind } from '@aim-gpu/core';
 
 /** One card of a simulated node, as the file says it. */
 export interface CardShape {
@@ -16,6 +16,8 @@ export interface NodeShape {
   readonly name: string;
   readonly driver: 'simulated' | 'rocm';
   readonly cards: readonly CardShape[] | null;
+  readonly cordon: 'all' | readonly string[];
+  readonly cardPricePerHour: number | null;
 }
 
 /** Latency targets, as the file says them; a missing key takes the band's preset, null is no target. */
@@ -39,6 +41,8 @@ export interface PlacementShape<Size> {
     readonly partition: number | null;
   } | null;
   readonly minShare: Size | null;
+  readonly spread: { readonly over: SpreadTopology; readonly maxSkew: number } | null;
+  readonly protected: boolean;
 }
 
 /** One model, as the file says it. */
@@ -74,6 +78,10 @@ export interface ModelShape<Time, Size, Share> {
   readonly fallback: string | null;
   readonly adapters: readonly { readonly name: string; readonly path: string }[];
   readonly placement: PlacementShape<Size>;
+  readonly tenant: string | null;
+  readonly gang: string | null;
+  readonly of: { readonly model: string; readonly within: 'card' | 'node' } | null;
+  readonly duration: Time | null;
 }
 
 /** Where a tenant's key comes from, as the file says it: exactly one of the three. */
@@ -83,8 +91,15 @@ export interface KeyShape {
   readonly sha256?: string | undefined;
 }
 
+/** What a tenant's models may take, as the file says it. */
+export interface QuotaShape<Size> {
+  readonly memory: Size;
+  readonly borrow: Size | null;
+  readonly guaranteed: Size;
+}
+
 /** One tenant, as the file says it. */
-export interface TenantShape {
+export interface TenantShape<Size> {
   readonly name: string;
   readonly keys: readonly KeyShape[];
   readonly weight: number;
@@ -95,6 +110,7 @@ export interface TenantShape {
     readonly outputTokensPerMinute: number | null;
     readonly concurrent: number | null;
   };
+  readonly quota: QuotaShape<Size> | null;
 }
 
 /** A whole fleet file; the parameters are the types of its quantities. */
@@ -104,7 +120,7 @@ export interface FleetShape<Time, Size, Share> {
   readonly metadata: { readonly name: string };
   readonly nodes: readonly NodeShape[];
   readonly models: readonly ModelShape<Time, Size, Share>[];
-  readonly tenants: readonly TenantShape[];
+  readonly tenants: readonly TenantShape<Size>[];
   readonly policy: {
     readonly objective: Objective;
     readonly repartition: { readonly allow: boolean; readonly maxDowntime: Time };

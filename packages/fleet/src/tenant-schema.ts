@@ -46,8 +46,33 @@ const key = field
 
 const limit = (description: string) => field.count(description, '600').nullable().prefault(null);
 
+const noSize = z.union([z.literal(0), z.literal('0')]).transform(() => 0);
+
+const quota = field.section(
+  'Memory of the fleet that the shares of its models may take together; null is any.',
+  '{ memory: 400GiB }',
+  {
+    memory: field.size('Its own part: nobody else comes before it.', '400GiB'),
+    borrow: field
+      .described(
+        z.union([noSize, field.size('Size.', '100GiB')]),
+        'Most that it may take beyond its part while others leave theirs; null is any, 0 nothing.',
+        { allowed: 'a size such as 100GiB, 0 or null', example: '100GiB' },
+      )
+      .nullable()
+      .prefault(null),
+    guaranteed: field
+      .described(
+        z.union([noSize, field.size('Size.', '100GiB')]),
+        'Of its part: never lent to others.',
+        { allowed: 'a size such as 100GiB, or 0', example: '100GiB' },
+      )
+      .prefault('0'),
+  },
+);
+
 /** One tenant. */
-export const tenantSchema: z.ZodType<TenantShape> = field.section(
+export const tenantSchema: z.ZodType<TenantShape<number>> = field.section(
   'One tenant.',
   '{ name: team-a, keys: [{ env: TEAM_A_KEY }] }',
   {
@@ -76,5 +101,6 @@ export const tenantSchema: z.ZodType<TenantShape> = field.section(
         concurrent: limit('Requests at the same time; null is unlimited.'),
       })
       .prefault({}),
+    quota: quota.nullable().prefault(null),
   },
 );

@@ -11,9 +11,16 @@ function orNull<T>(value: T | null, write: (value: T) => string): string | null 
   return value === null ? null : write(value);
 }
 
-function toNodeShape({ name, driver, cards }: FleetNode): NodeShape {
+function toNodeShape(node: FleetNode): NodeShape {
+  const { name, driver, cards, cordoned = [], cardPricePerHour = null } = node;
   const written = cards.map(({ id, product, hive }) => ({ id, product, hive }));
-  return { name, driver, cards: written.length === 0 ? null : written };
+  return {
+    name,
+    driver,
+    cards: written.length === 0 ? null : written,
+    cordon: cordoned,
+    cardPricePerHour,
+  };
 }
 
 function toModelShape(model: Workload): ModelShape<string, string, string> {
@@ -50,7 +57,13 @@ function toModelShape(model: Workload): ModelShape<string, string, string> {
       apart: placement.apart,
       pin: placement.pin === null ? null : { ...placement.pin },
       minShare: orNull(placement.minShareBytes, sizeText),
+      spread: placement.spread ?? null,
+      protected: placement.protected ?? false,
     },
+    tenant: model.tenant ?? null,
+    gang: model.gang ?? null,
+    of: model.of ?? null,
+    duration: orNull(model.durationMs ?? null, timeText),
   };
 }
 
@@ -59,7 +72,7 @@ function toKeyShape(key: KeySource): KeyShape {
   return key.kind === 'file' ? { file: key.path } : { sha256: key.digest };
 }
 
-function toTenantShape(tenant: Tenant): TenantShape {
+function toTenantShape(tenant: Tenant): TenantShape<string> {
   const { requestsPerMinute, inputTokensPerMinute, outputTokensPerMinute, concurrent } =
     tenant.limits;
   return {
@@ -68,6 +81,17 @@ function toTenantShape(tenant: Tenant): TenantShape {
     weight: tenant.weight,
     bands: tenant.bands,
     limits: { requestsPerMinute, inputTokensPerMinute, outputTokensPerMinute, concurrent },
+    quota: toQuotaShape(tenant),
+  };
+}
+
+function toQuotaShape({ quota = null }: Tenant): TenantShape<string>['quota'] {
+  if (quota === null) return null;
+  const size = (value: number): string => (value === 0 ? '0' : sizeText(value));
+  return {
+    memory: sizeText(quota.memoryBytes),
+    borrow: orNull(quota.borrowBytes, size),
+    guaranteed: size(quota.guaranteedBytes),
   };
 }
 

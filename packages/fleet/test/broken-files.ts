@@ -34,7 +34,7 @@ const withFileLine = (line: string): string => `${GOOD_FILE}${line}\n`;
 const edited = (from: string, to: string): string => GOOD_FILE.replace(from, to);
 
 const MODEL_KEYS =
-  'name, aliases, source, kind, dtype, quantization, kvCacheDtype, maxModelLen, concurrency, expectedFill, load, replicas, band, slo, engine, parallel, fallback, adapters, placement';
+  'name, aliases, source, kind, dtype, quantization, kvCacheDtype, maxModelLen, concurrency, expectedFill, load, replicas, band, slo, engine, parallel, fallback, adapters, placement, tenant, gang, of, duration';
 
 export const BROKEN_FILES: readonly BrokenFile[] = [
   {
@@ -70,7 +70,7 @@ export const BROKEN_FILES: readonly BrokenFile[] = [
     at: [10, 18],
     line: '    placement: { pinned: true }',
     caret: '                 ^^^^^^',
-    says: 'models[0].placement has no key "pinned"; allowed here: exclusive, products, nodes, near, apart, pin, minShare',
+    says: 'models[0].placement has no key "pinned"; allowed here: exclusive, products, nodes, near, apart, pin, minShare, spread, protected',
     hint: 'remove "pinned"',
   },
   {
@@ -79,7 +79,7 @@ export const BROKEN_FILES: readonly BrokenFile[] = [
     at: [5, 5],
     line: '    drivr: simulated',
     caret: '    ^^^^^',
-    says: 'nodes[0] has no key "drivr"; allowed here: name, driver, cards',
+    says: 'nodes[0] has no key "drivr"; allowed here: name, driver, cards, cordon, cardPricePerHour',
     hint: 'write "driver" instead of "drivr"',
   },
   {
@@ -1075,5 +1075,68 @@ export const BROKEN_FILES: readonly BrokenFile[] = [
     caret: '               ^',
     says: 'the file contains a NUL character, so it is not text',
     hint: 'name a YAML file',
+  },
+  {
+    name: 'a guardrail of a model that is not there',
+    text: withModelLine('kind: guardrail\n    of: asistant'),
+    at: [11, 9],
+    line: '    of: asistant',
+    caret: '        ^^^^^^^^',
+    says: 'models[0].of: there is no model "asistant"; there is assistant',
+    hint: 'write "assistant"',
+  },
+  {
+    name: 'a guardrail of itself',
+    text: withModelLine('kind: guardrail\n    of: { model: assistant }'),
+    at: [11, 18],
+    line: '    of: { model: assistant }',
+    caret: '                 ^^^^^^^^^',
+    says: 'models[0].of.model: a guardrail cannot guard itself',
+    hint: 'name the model that it guards',
+  },
+  {
+    name: 'a model that guards and is no guardrail',
+    text: `${withModelLine('of: other')}  - { name: other, source: a/b }\n`,
+    at: [10, 9],
+    line: '    of: other',
+    caret: '        ^^^^^',
+    says: 'models[0].of: only a guardrail guards a model; this is inference',
+    hint: 'write "kind: guardrail", or remove "of"',
+  },
+  {
+    name: 'a tenant that is not there',
+    text: `${withModelLine('tenant: team-b')}tenants: [{ name: team-a }]\n`,
+    at: [10, 13],
+    line: '    tenant: team-b',
+    caret: '            ^^^^^^',
+    says: 'models[0].tenant: there is no tenant "team-b"; there is team-a',
+    hint: 'write "team-a"',
+  },
+  {
+    name: 'more guaranteed than there is',
+    text: withFileLine('tenants: [{ name: a, quota: { memory: 1GiB, guaranteed: 2GiB } }]'),
+    at: [10, 57],
+    line: 'tenants: [{ name: a, quota: { memory: 1GiB, guaranteed: 2GiB } }]',
+    caret: '                                                        ^^^^',
+    says: 'tenants[0].quota.guaranteed: 2GiB cannot be guaranteed out of 1GiB',
+    hint: 'write 1GiB or less, or raise memory',
+  },
+  {
+    name: 'a cordoned card that is not there',
+    text: edited('count: 2 }', 'count: 2 }\n    cordon: ["0000:ff:00.0"]'),
+    at: [7, 14],
+    line: '    cordon: ["0000:ff:00.0"]',
+    caret: '             ^^^^^^^^^^^^^^',
+    says: 'nodes[0].cordon[0]: there is no card "0000:ff:00.0"; there is 0000:0c:00.0, 0000:22:00.0',
+    hint: 'write "0000:0c:00.0"',
+  },
+  {
+    name: 'a spread over what is not there',
+    text: withModelLine('placement: { spread: { over: rack } }'),
+    at: [10, 34],
+    line: '    placement: { spread: { over: rack } }',
+    caret: '                                 ^^^^',
+    says: 'models[0].placement.spread.over must be one of node, card, hive, not "rack"',
+    hint: 'write, for example, node',
   },
 ];

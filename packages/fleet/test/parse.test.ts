@@ -37,6 +37,8 @@ describe('the complete example of the format', () => {
         name: 'node-a',
         driver: 'simulated',
         cards: [{ id: '0000:0c:00.0', product: 'MI300X', hive: 'node-a-hive-0' }],
+        cordoned: [],
+        cardPricePerHour: null,
       },
     ]);
     expect(assistant).toEqual({
@@ -66,7 +68,13 @@ describe('the complete example of the format', () => {
         apart: [],
         pin: { node: 'node-a', card: '0000:0c:00.0', partition: 0 },
         minShareBytes: 20 * 2 ** 30,
+        spread: null,
+        protected: false,
       },
+      tenant: null,
+      gang: null,
+      of: null,
+      durationMs: null,
     });
     expect(fleet.tenants).toEqual([
       {
@@ -80,6 +88,7 @@ describe('the complete example of the format', () => {
           outputTokensPerMinute: 200_000,
           concurrent: 64,
         },
+        quota: null,
       },
     ]);
     expect(fleet.policy).toEqual({
@@ -102,7 +111,9 @@ tenants: [{ name: t }]
 
   it('is filled in as the format promises', () => {
     expect(fleet.name).toBe('fleet');
-    expect(fleet.nodes).toEqual([{ name: 'node-a', driver: 'rocm', cards: [] }]);
+    expect(fleet.nodes).toEqual([
+      { name: 'node-a', driver: 'rocm', cards: [], cordoned: [], cardPricePerHour: null },
+    ]);
     expect(fleet.models).toEqual([
       {
         name: 'm',
@@ -131,7 +142,13 @@ tenants: [{ name: t }]
           apart: [],
           pin: null,
           minShareBytes: null,
+          spread: null,
+          protected: false,
         },
+        tenant: null,
+        gang: null,
+        of: null,
+        durationMs: null,
       },
     ]);
     expect(fleet.tenants).toEqual([
@@ -146,6 +163,7 @@ tenants: [{ name: t }]
           outputTokensPerMinute: null,
           concurrent: null,
         },
+        quota: null,
       },
     ]);
     expect(fleet.policy).toEqual({

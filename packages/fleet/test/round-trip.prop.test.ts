@@ -84,11 +84,35 @@ const model = fc.record(
         products: fc.uniqueArray(product),
         nodes: fc.constantFrom([], ['n-0']),
         minShare: orNull(size),
+        spread: orNull(
+          fc.oneof(
+            fc.constantFrom('node', 'card', 'hive'),
+            fc.record({
+              over: fc.constantFrom('node', 'hive'),
+              maxSkew: fc.integer({ min: 1, max: 9 }),
+            }),
+          ),
+        ),
+        protected: fc.boolean(),
       },
       optional,
     ),
+    gang: orNull(fc.constantFrom('training', 'g-2')),
+    duration: orNull(time),
   },
   optional,
+);
+
+const quota = fc.record(
+  {
+    memory: fc.integer({ min: 500, max: 5000 }).map((n) => `${n}GiB`),
+    borrow: fc.oneof(orNull(size), fc.constantFrom(0, '0')),
+    guaranteed: fc.oneof(
+      fc.integer({ min: 1, max: 400 }).map((n) => `${n}GiB`),
+      fc.constantFrom(0, '0'),
+    ),
+  },
+  { requiredKeys: ['memory'] },
 );
 
 const tenant = fc.record(
@@ -103,6 +127,7 @@ const tenant = fc.record(
       },
       optional,
     ),
+    quota: orNull(quota),
   },
   optional,
 );
@@ -132,13 +157,18 @@ const file = fc
     nodes: drivers.map((driver, index) => ({
       name: `n-${index}`,
       driver,
-      ...(driver === 'simulated' ? { cards } : {}),
+      ...(driver === 'simulated' ? { cards, cordon: 'all' } : { cordon: ['0000:0C:00.0'] }),
+      ...(index === 0 ? { cardPricePerHour: 2.5 } : {}),
     })),
     models: models.map((entry, index) => ({
       name: `m-${index}`,
       source: index % 2 === 0 ? 'org/model' : './model',
       ...entry,
       ...(index > 0 ? { fallback: `m-${index - 1}` } : {}),
+      ...(index > 0 && entry.kind === 'guardrail'
+        ? { of: index > 1 ? { model: 'm-0', within: 'node' } : 'm-0' }
+        : {}),
+      ...(tenants.length > 0 && index % 2 === 0 ? { tenant: 't-0' } : {}),
     })),
     tenants: tenants.map((entry, index) => ({
       name: `t-${index}`,
