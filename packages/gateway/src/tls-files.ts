@@ -1,6 +1,6 @@
 /**
- * A certificate and its key from two files, read again when they change. Owns the reading and the warning before a
- * certificate ends; a pair that cannot be used leaves the old one in place.
+ * A certificate and its key from two files, read again when they change. Owns the reading, the warning before a
+ * certificate ends and the word when it has; a pair that cannot be used leaves the old one in place.
  */
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -40,6 +40,33 @@ export function readTlsPair({ certFile, keyFile }: TlsFiles): TlsPair {
   }
 }
 
+const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+const VALID_TO = /^(\w{3}) +(\d{1,2}) (\d{2}):(\d{2}):(\d{2}) (\d{4}) GMT$/;
+const DAY_MS = 24 * 3_600_000;
+
+/**
+ * When a certificate ends, in milliseconds since 1970, from what `X509Certificate.validTo` says
+ * (`Nov 25 17:38:10 2026 GMT`); null when that is no such date.
+ */
+export function endOfCertificate(validTo: string): number | null {
+  const match = VALID_TO.exec(validTo);
+  if (match === null) return null;
+  const [, name = '', ...figures] = match;
+  const [day = 0, hour = 0, minute = 0, second = 0, year = 0] = figures.map(Number);
+  const month = MONTHS.indexOf(name);
+  if (month < 0) return null;
+  // Years that begin in March have their leap day last: 153 days are five months from there on.
+  const marchYear = month < 2 ? year - 1 : year;
+  const sinceMarch = Math.floor((153 * ((month + 10) % 12) + 2) / 5) + day - 1;
+  const leapDays =
+    Math.floor(marchYear / 4) - Math.floor(marchYear / 100) + Math.floor(marchYear / 400);
+  const days = marchYear * 365 + leapDays + sinceMarch - DAYS_TO_1970;
+  return days * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1000;
+}
+
+/** From the first of March of the year 0 to the first of January 1970. */
+const DAYS_TO_1970 = 719_468;
+
 /** Looks at the files now and then and hands over a new pair; connections under way keep theirs. Returns the end. */
 export function watchTlsPair(options: {
   readonly files: TlsFiles;
@@ -51,27 +78,37 @@ export function watchTlsPair(options: {
   readonly everyMs?: number;
 }): () => void {
   const { files, clock, logger, onPair } = options;
+  const { certFile } = files;
   let current = options.first;
-  let warned = false;
+  let said: 'nothing' | 'ends' | 'ended' = 'nothing';
   let disarm = (): void => undefined;
-  const look = (): void => {
+  const exchange = (): void => {
     try {
       const next = readTlsPair(files);
-      if (!next.cert.equals(current.cert) || !next.key.equals(current.key)) {
-        current = next;
-        warned = false;
-        onPair(next);
-        logger.info('certificate-reloaded', { certFile: files.certFile });
-      }
+      if (next.cert.equals(current.cert) && next.key.equals(current.key)) return;
+      current = next;
+      said = 'nothing';
+      onPair(next);
+      logger.info('certificate-reloaded', { certFile });
     } catch (error) {
       logger.warn('certificate-unreadable', { message: (error as Error).message });
     }
-    // biome-ignore lint/style/noRestrictedGlobals: reads a date that is written in the certificate, not the time
-    const endsMs = Date.parse(new X509Certificate(current.cert).validTo);
-    if (!warned && endsMs - clock.epochMs() < WARN_MS) {
-      warned = true;
-      logger.warn('certificate-ends', { certFile: files.certFile, at: endsMs });
+  };
+  /** A certificate that has ended is served on: who connects without looking at the date should not suffer. */
+  const sayEnd = (): void => {
+    const at = endOfCertificate(new X509Certificate(current.cert).validTo);
+    const leftMs = at === null ? Number.POSITIVE_INFINITY : at - clock.epochMs();
+    if (leftMs <= 0 && said !== 'ended') {
+      said = 'ended';
+      logger.error('certificate-ended', { certFile, at });
+    } else if (leftMs > 0 && leftMs < WARN_MS && said === 'nothing') {
+      said = 'ends';
+      logger.warn('certificate-ends', { certFile, at });
     }
+  };
+  const look = (): void => {
+    exchange();
+    sayEnd();
     disarm = clock.timer(options.everyMs ?? LOOK_MS, look);
   };
   look();

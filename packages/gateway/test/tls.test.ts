@@ -1,56 +1,41 @@
 /**
- * TLS with real certificates, made by openssl for each run: served, exchanged while connections are open, and kept when
- * the files are broken.
+ * TLS with real certificates, made for each run: served, exchanged while connections are open, kept when the files are
+ * broken, and ending while the gateway runs.
  */
-import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
 import { createRecordingLogger } from '@aim-gpu/core/testing';
+import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { endOfCertificate } from '../src/tls-files.js';
+import { type Certificates, createCertificates } from './support/certificates.js';
 import { type FakeEngine, startFakeEngine } from './support/fake-engine.js';
 import { aServedModel, type Bench, startBench } from './support/gateway-bench.js';
 import { createHastyClock } from './support/hasty-clock.js';
 import { until } from './support/until.js';
 
-/** A program of the machine, not of a package. */
-const OPENSSL = process.env['OPENSSL'] ?? 'openssl';
 const LOOK_MS = 10_000;
+const DAY_MS = 24 * 3_600_000;
 const MODELS = [aServedModel('chat')];
 const BODY = JSON.stringify({ model: 'chat', prompt: 'hello' });
 
-let directory: string;
-let files: { readonly certFile: string; readonly keyFile: string };
+let pairs: Certificates;
+let files: Certificates['files'];
 let engine: FakeEngine;
 let bench: Bench | null = null;
 let logger: ReturnType<typeof createRecordingLogger>;
 const sockets: TLSSocket[] = [];
 
-const at = (name: string): string => path.join(directory, name);
-
-function makePair(name: string, days: number, protection = ['-nodes']): void {
-  const where = ['-keyout', at(`${name}.key`), '-out', at(`${name}.crt`)];
-  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', ...protection];
-  const args = ['req', '-x509', ...curve, '-subj', `/CN=${name}`, '-days', String(days), ...where];
-  execFileSync(OPENSSL, args, { stdio: 'ignore' });
-}
-
-function install(name: string): void {
-  copyFileSync(at(`${name}.crt`), files.certFile);
-  copyFileSync(at(`${name}.key`), files.keyFile);
-}
-
-beforeAll(() => {
-  directory = mkdtempSync(path.join(tmpdir(), 'tls-'));
-  files = { certFile: at('served.crt'), keyFile: at('served.key') };
-  makePair('first', 90);
-  makePair('second', 90);
-  makePair('ending', 2);
-  makePair('locked', 90, ['-passout', 'pass:a-passphrase']);
+beforeAll(async () => {
+  pairs = createCertificates();
+  files = pairs.files;
+  await pairs.make('first', 90 * DAY_MS);
+  await pairs.make('second', 90 * DAY_MS);
+  await pairs.make('ending', 2 * DAY_MS);
+  await pairs.make('locked', 90 * DAY_MS, { passphrase: 'a-passphrase' });
 });
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
+afterAll(() => pairs.remove());
 beforeEach(async () => {
   engine = await startFakeEngine();
   logger = createRecordingLogger();
@@ -63,7 +48,7 @@ afterEach(async () => {
 });
 
 async function start(pair: string): Promise<Bench> {
-  install(pair);
+  pairs.install(pair);
   bench = await startBench(MODELS, { tls: files, clock: createHastyClock(LOOK_MS), logger });
   bench.directory.set('chat', [engine]);
   return bench;
@@ -117,7 +102,7 @@ describe('TLS', () => {
     const { gateway } = await start('first');
     const { port } = gateway.address;
     const { socket } = await shake(port);
-    install('second');
+    pairs.install('second');
     await until(async () => (await shake(port)).name === 'second');
     expect(logged('certificate-reloaded')).toBe(1);
     let heard = '';
@@ -133,7 +118,7 @@ describe('TLS', () => {
   it.each([
     ['is half written', () => writeFileSync(files.certFile, '-----BEGIN CERTIFICATE-----\nMII')],
     ['has gone', () => rmSync(files.keyFile)],
-    ['belongs to another key', () => copyFileSync(at('second.crt'), files.certFile)],
+    ['belongs to another key', () => copyFileSync(pairs.certOf('second'), files.certFile)],
   ])('keeps the old pair while the new one %s, and takes it once it is whole', async (_, spoil) => {
     const { gateway } = await start('first');
     const { port } = gateway.address;
@@ -141,7 +126,7 @@ describe('TLS', () => {
     await until(() => logged('certificate-unreadable') > 1);
     expect((await shake(port)).name).toBe('first');
     expect(await ask(port)).toBe(200);
-    install('second');
+    pairs.install('second');
     await until(async () => (await shake(port)).name === 'second');
     expect(JSON.stringify(logger.records)).not.toContain('PRIVATE KEY');
   });
@@ -152,18 +137,44 @@ describe('TLS', () => {
     rmSync(files.keyFile);
     await until(() => logged('certificate-unreadable') > 2);
     expect(logged('certificate-ends')).toBe(1);
-    install('first');
+    pairs.install('first');
     await until(() => logged('certificate-reloaded') === 1);
     expect(logged('certificate-ends')).toBe(1);
   });
 
+  it('that ends while it runs: said once, open connections go on, new ones fail by the date alone', async () => {
+    // Certificates count in whole seconds; the handshakes of a busy machine have to fit in before the end.
+    await pairs.make('short', 4_000);
+    const { gateway } = await start('short');
+    const { port } = gateway.address;
+    const trusting = { ca: readFileSync(pairs.certOf('short')), rejectUnauthorized: true };
+    const { socket } = await shake(port, trusting);
+    let heard = '';
+    socket.on('data', (chunk: Buffer) => {
+      heard += chunk.toString();
+    });
+    expect(logged('certificate-ends')).toBe(1);
+    expect(logged('certificate-ended')).toBe(0);
+    await until(() => logged('certificate-ended') === 1, 8_000);
+    await expect(shake(port, trusting)).rejects.toMatchObject({ code: 'CERT_HAS_EXPIRED' });
+    // Who does not look at the date is served, and so is who came before.
+    expect(await ask(port)).toBe(200);
+    socket.write(
+      `POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: ${BODY.length}\r\n\r\n${BODY}`,
+    );
+    await until(() => heard.includes('HTTP/1.1 200'));
+    pairs.install('second');
+    await until(async () => (await shake(port)).name === 'second');
+    expect([logged('certificate-ended'), logged('certificate-ends')]).toEqual([1, 1]);
+  });
+
   it.each([
-    ['a certificate of another key', () => copyFileSync(at('second.crt'), files.certFile)],
+    ['a certificate of another key', () => copyFileSync(pairs.certOf('second'), files.certFile)],
     ['a key that is missing', () => rmSync(files.keyFile)],
-    ['a key with a passphrase', () => install('locked')],
+    ['a key with a passphrase', () => pairs.install('locked')],
     ['no PEM', () => writeFileSync(files.certFile, 'hello')],
   ])('refuses to start with %s', async (_, spoil) => {
-    install('first');
+    pairs.install('first');
     spoil();
     await expect(startBench(MODELS, { tls: files })).rejects.toMatchObject({
       code: 'ERR_TLS_INVALID',
@@ -171,4 +182,23 @@ describe('TLS', () => {
       details: files,
     });
   });
+});
+
+describe('the end of a certificate', () => {
+  it('is read as it is written', () => {
+    const LAST_MS = Date.UTC(9999, 11, 31);
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: LAST_MS / 1000 }), (seconds) => {
+        const [, day, month, year, time] =
+          /^\w+, (\d+) (\w+) (\d+) (\S+) GMT$/.exec(new Date(seconds * 1000).toUTCString()) ?? [];
+        const text = `${month} ${String(Number(day)).padStart(2)} ${time} ${year} GMT`;
+        expect(endOfCertificate(text)).toBe(seconds * 1000);
+      }),
+    );
+  });
+
+  it.each(['', 'soon', 'Foo  1 00:00:00 2030 GMT', '2030-01-01T00:00:00Z'])(
+    'is not known from %j',
+    (text) => expect(endOfCertificate(text)).toBeNull(),
+  );
 });
