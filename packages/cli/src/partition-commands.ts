@@ -1,45 +1,35 @@
 /**
- * The part of the command line that changes how cards are split: `partition …` and `partitions set`. Owns its grammar;
- * what a command does is in commands/partition.ts.
+ * The part of the command line about how cards are split: `partition …` changes it, `partitions …` shows it. Owns its
+ * grammar; what a command does is in commands/partition.ts and commands/partitions.ts.
  */
 import type { Command } from 'commander';
-import {
-  applyPartition,
-  assertPartition,
-  exportPartition,
-  partitionHistory,
-  planPartition,
-  restorePartition,
-  rollbackPartition,
-} from './commands/partition.js';
+import type { CommandTools } from './command-tools.js';
 import type { CommandContext, CommonOptions } from './context.js';
 import type { PartitionOptions } from './partition-input.js';
-import { withDeviceOptions, withReload } from './shared-flags.js';
-
-type Run = <O extends CommonOptions>(
-  work: (context: CommandContext, options: O) => Promise<number>,
-) => (options: O) => Promise<void>;
-
-/** How commands below another one are added. */
-export interface PartitionTools {
-  /** Adds a command with the common options and an example. */
-  readonly addTo: (parent: Command, name: string, summary: string, usage: string) => Command;
-  readonly run: Run;
-  readonly example: (usage: string) => string;
-}
+import { toWhole, withDeviceOptions, withReload } from './shared-flags.js';
 
 type Work = (context: CommandContext, options: PartitionOptions) => Promise<number>;
+type Verb =
+  | 'planPartition'
+  | 'applyPartition'
+  | 'assertPartition'
+  | 'rollbackPartition'
+  | 'restorePartition'
+  | 'partitionHistory'
+  | 'exportPartition';
+
+const work =
+  (verb: Verb): Work =>
+  async (context, options) =>
+    (await import('./commands/partition.js'))[verb](context, options);
 
 /** Adds `partition` and its commands. */
-export function addPartitionCommands(
-  program: Command,
-  { addTo, run, example }: PartitionTools,
-): void {
-  const partition = program
-    .command('partition')
-    .description('change how cards are split, with a journal and a way back')
-    .exitOverride()
-    .addHelpText('after', example('aim-gpu partition apply --driver rocm CPX/NPS1 --dry-run'));
+export function addPartitionCommands({ addGroup, addTo, run }: CommandTools): void {
+  const partition = addGroup(
+    'partition',
+    'change how cards are split, with a journal and a way back',
+    'aim-gpu partition apply --driver rocm CPX/NPS1 --dry-run',
+  );
   const add = (name: string, summary: string, usage: string): Command =>
     withNode(addTo(partition, name, summary, usage));
   const wishes = (command: Command): Command =>
@@ -49,22 +39,22 @@ export function addPartitionCommands(
         'CPX/NPS4 for every card, 0000:0c:00.0=CPX/NPS4 for one; a later one wins',
       )
       .option('--file <file>', 'layouts written by `partition export`');
-  const action = (command: Command, work: Work): void => {
+  const action = (command: Command, verb: Work): void => {
     command.action((layouts: readonly string[], options: PartitionOptions & CommonOptions) =>
-      run<PartitionOptions & CommonOptions>((context) => work(context, { ...options, layouts }))(
+      run<PartitionOptions & CommonOptions>((context) => verb(context, { ...options, layouts }))(
         options,
       ),
     );
   };
-  const plain = (command: Command, work: Work): void => {
+  const plain = (command: Command, verb: Work): void => {
     command.action((options: PartitionOptions & CommonOptions) =>
-      run<PartitionOptions & CommonOptions>((context) => work(context, options))(options),
+      run<PartitionOptions & CommonOptions>((context) => verb(context, options))(options),
     );
   };
 
   action(
     wishes(add('plan', 'say what a change would take', 'aim-gpu partition plan CPX/NPS4 --json')),
-    planPartition,
+    work('planPartition'),
   );
   action(
     withChange(
@@ -73,13 +63,13 @@ export function addPartitionCommands(
         'a plan of `partition plan --json`; repeating it is safe',
       ),
     ),
-    applyPartition,
+    work('applyPartition'),
   );
   action(
     wishes(
       add('assert', 'end with 5 unless the layouts are these', 'aim-gpu partition assert CPX/NPS1'),
     ),
-    assertPartition,
+    work('assertPartition'),
   );
   plain(
     withChange(
@@ -89,7 +79,7 @@ export function addPartitionCommands(
         'aim-gpu partition rollback',
       ),
     ),
-    rollbackPartition,
+    work('rollbackPartition'),
   );
   plain(
     withChange(
@@ -99,11 +89,11 @@ export function addPartitionCommands(
         'aim-gpu partition restore --file layouts.json',
       ).option('--file <file>', 'layouts written by `partition export`'),
     ),
-    restorePartition,
+    work('restorePartition'),
   );
   plain(
     add('history', 'what was changed, and how it ended', 'aim-gpu partition history'),
-    partitionHistory,
+    work('partitionHistory'),
   );
   plain(
     add(
@@ -111,12 +101,54 @@ export function addPartitionCommands(
       'write down the layouts there are',
       'aim-gpu partition export --out layouts.json',
     ).option('--out <file>', 'where they go; stdout unless given'),
-    exportPartition,
+    work('exportPartition'),
   );
 }
 
-/** Adds `partitions set`, the short form of `partition apply`. */
-export function addPartitionsSet(partitions: Command, { addTo, run }: PartitionTools): void {
+/** Adds `partitions` and its commands. */
+export function addPartitionsCommands(tools: CommandTools): void {
+  const { addGroup, addTo, run } = tools;
+  const partitions = addGroup(
+    'partitions',
+    'partitions of the cards: what they are and how they change',
+    'aim-gpu partitions list --driver rocm',
+  );
+  withDeviceOptions(
+    addTo(
+      partitions,
+      'list',
+      'list partitions with capacity, use and separation',
+      'aim-gpu partitions list fleet.yaml --json',
+    ),
+  )
+    .argument('[fleet]', 'fleet file; without it the cards of this host')
+    .action((file: string | undefined, options) =>
+      run(async (context) => {
+        const { listPartitions } = await import('./commands/partitions.js');
+        return listPartitions(context, file, options);
+      })(options),
+    );
+  withDeviceOptions(
+    addTo(
+      partitions,
+      'watch',
+      'tell every change of a layout, until Ctrl-C; --json prints one object a line',
+      'aim-gpu partitions watch --driver rocm',
+    ),
+  )
+    .argument('[fleet]', 'fleet file; without it the cards of this host')
+    .option('--count <n>', 'end after so many changes', toWhole)
+    .action((file: string | undefined, options) =>
+      run(async (context) => {
+        const { watchPartitions } = await import('./commands/partitions.js');
+        return watchPartitions(context, file, options);
+      })(options),
+    );
+  addPartitionsSet(partitions, tools);
+}
+
+/** `partitions set` is the short form of `partition apply`. */
+function addPartitionsSet(partitions: Command, { addTo, run }: CommandTools): void {
   withChange(
     withNode(
       addTo(
@@ -130,7 +162,7 @@ export function addPartitionsSet(partitions: Command, { addTo, run }: PartitionT
     .argument('<layouts...>', 'CPX/NPS4 for every card, 0000:0c:00.0=CPX/NPS4 for one')
     .action((layouts: readonly string[], options: PartitionOptions & CommonOptions) =>
       run<PartitionOptions & CommonOptions>((context) =>
-        applyPartition(context, { ...options, layouts }),
+        work('applyPartition')(context, { ...options, layouts }),
       )(options),
     );
 }

@@ -3,16 +3,11 @@
  * `fragmentation`. Owns its grammar; what a command does is in commands/ask-planner.ts.
  */
 import type { Command } from 'commander';
-import {
-  askCapacity,
-  askExplain,
-  askFragmentation,
-  type CapacityOptions,
-} from './commands/ask-planner.js';
+import type { CapacityOptions } from './commands/ask-planner.js';
 import type { CommandContext, CommonOptions } from './context.js';
 import type { DriverOptions } from './drivers.js';
 import type { FleetOptions } from './fleet-input.js';
-import { toWhole } from './sizing-flags.js';
+import { toWhole } from './shared-flags.js';
 
 type AskOptions = FleetOptions & DriverOptions & CommonOptions;
 
@@ -31,7 +26,10 @@ export function addPlannerCommands({ add, run }: PlannerTools): void {
     .argument('<workload>', 'model of the fleet')
     .argument('<fleet>', 'fleet file')
     .action((workload: string, file: string, options: AskOptions) =>
-      run<AskOptions>((context) => askExplain(context, { ...options, workload, file }))(options),
+      run<AskOptions>(async (context) => {
+        const { askExplain } = await import('./commands/ask-planner.js');
+        return askExplain(context, { ...options, workload, file });
+      })(options),
     );
   add(
     'capacity',
@@ -42,9 +40,10 @@ export function addPlannerCommands({ add, run }: PlannerTools): void {
     .option('--gpu <product>', "product; by default every product of the fleet's nodes")
     .option('--most <n>', 'cards to look at, at most', toWhole, 64)
     .action((file: string, options: AskOptions & CapacityOptions) =>
-      run<AskOptions & CapacityOptions>((context) => askCapacity(context, { ...options, file }))(
-        options,
-      ),
+      run<AskOptions & CapacityOptions>(async (context) => {
+        const { askCapacity } = await import('./commands/ask-planner.js');
+        return askCapacity(context, { ...options, file });
+      })(options),
     );
   add(
     'fragmentation',
@@ -53,6 +52,9 @@ export function addPlannerCommands({ add, run }: PlannerTools): void {
   )
     .argument('<fleet>', 'fleet file')
     .action((file: string, options: AskOptions) =>
-      run<AskOptions>((context) => askFragmentation(context, { ...options, file }))(options),
+      run<AskOptions>(async (context) => {
+        const { askFragmentation } = await import('./commands/ask-planner.js');
+        return askFragmentation(context, { ...options, file });
+      })(options),
     );
 }

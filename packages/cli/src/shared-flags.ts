@@ -62,3 +62,22 @@ export function toTimeout(text: string): number {
   if (value === null) throw new InvalidArgumentError('a time such as 30s or 2m');
   return value;
 }
+
+/** Reads a whole number of at least 1 for commander. */
+export function toWhole(text: string): number {
+  if (/^\d+$/.test(text) && Number(text) >= 1 && Number.isSafeInteger(Number(text)))
+    return Number(text);
+  throw new InvalidArgumentError('a whole number of at least 1');
+}
+
+/** Reads whole numbers of at least 1 with commas between them for commander. */
+export function toWholes(text: string): number[] {
+  return text.split(',').map((part) => toWhole(part.trim()));
+}
+
+/** Reads a number of at least 0 for commander. */
+export function toNumber(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && Number.isFinite(value) && value >= 0) return value;
+  throw new InvalidArgumentError('a number of at least 0');
+}

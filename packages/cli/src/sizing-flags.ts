@@ -1,25 +1,10 @@
 /**
- * Flags of `size`, `fit` and `predict` that say how a model is run, in vLLM's spelling, and what they mean to sizing.
- * Owns the translation; what is allowed is sizing's own rule.
+ * Flags of `size`, `fit` and `predict` that say how a model is run, in vLLM's spelling. Owns the grammar; what they mean
+ * to sizing is in size-options.ts, so that a command line is read without loading it.
  */
-import { AimError, type Layout, toBytesCount, toLayout } from '@aim-gpu/core';
-import {
-  findProduct,
-  PRODUCTS,
-  type Product,
-  partitionGeometry,
-  productLayout,
-} from '@aim-gpu/core/products';
-import {
-  loadFormulas,
-  type ModelConfig,
-  type ModelLibrary,
-  parseCalibration,
-  type SizeOptions,
-} from '@aim-gpu/sizing';
+import { toBytesCount } from '@aim-gpu/core';
 import { type Command, InvalidArgumentError } from 'commander';
-import type { CommandContext } from './context.js';
-import { readTextFile } from './read-text-file.js';
+import { toNumber, toWhole } from './shared-flags.js';
 
 /** The flags as commander hands them over. */
 export interface SizingFlags {
@@ -92,169 +77,8 @@ export function withSizingFlags(command: Command): Command {
     .option('--calibration <file>', 'corrections of this host, written by --calibrate');
 }
 
-/** A product with one of its layouts. */
-export interface ChosenGpu {
-  readonly product: Product;
-  readonly layout: Layout;
-  /** Memory of the smallest partition in that layout. */
-  readonly partitionBytes: number;
-  readonly xcds: number;
-}
-
-/** The GPU of `--gpu` and `--layout`, or null without. Throws `ERR_CONFIG_INVALID`, `ERR_LAYOUT_UNSUPPORTED`. */
-export function chooseGpu(flags: Pick<SizingFlags, 'gpu' | 'layout'>): ChosenGpu | null {
-  if (flags.gpu === undefined) {
-    if (flags.layout === undefined) return null;
-    throw usage('--layout needs --gpu', 'name the product: --gpu MI300X');
-  }
-  const product = findProduct(flags.gpu);
-  if (product === null) throw unknownProduct(flags.gpu);
-  const layout = flags.layout === undefined ? product.initialLayout : toLayout(flags.layout);
-  if (layout === null)
-    throw usage(`--layout must be like CPX/NPS4, not ${flags.layout}`, 'see `aim-gpu fit`');
-  if (productLayout(product, layout) === null) {
-    throw new AimError({
-      code: 'ERR_LAYOUT_UNSUPPORTED',
-      kind: 'refused',
-      message: `${product.name} has no layout ${flags.layout}`,
-      hint: `layouts are: ${product.layouts.map((entry) => `${entry.compute}/${entry.memory}`).join(', ')}`,
-    });
-  }
-  const partitions = partitionGeometry(product, layout);
-  return {
-    product,
-    layout,
-    partitionBytes: Math.min(...partitions.map((partition) => partition.memoryBytes)),
-    xcds: Math.min(...partitions.map((partition) => partition.xcds)),
-  };
-}
-
-function unknownProduct(name: string): AimError {
-  return new AimError({
-    code: 'ERR_CONFIG_INVALID',
-    kind: 'invalid',
-    message: `--gpu ${name} is no known product`,
-    hint: `products are: ${PRODUCTS.map((product) => product.name).join(', ')}`,
-  });
-}
-
-/** What the flags ask of sizing. Reads the files they name. */
-export async function toSizeOptions(
-  context: CommandContext,
-  flags: SizingFlags,
-  library: ModelLibrary,
-): Promise<SizeOptions> {
-  const gpu = chooseGpu(flags);
-  const total = flags.totalMemory ?? gpu?.partitionBytes;
-  const platform = toPlatform(flags.platform) ?? (gpu === null ? undefined : 'rocm');
-  const speculative = await toDraft(context, flags.speculativeModel, library);
-  const formulas = flags.formulas === undefined ? undefined : context.resolve(flags.formulas);
-  const calibration =
-    flags.calibration === undefined ? undefined : context.resolve(flags.calibration);
-  return withoutUndefined({
-    dtype: flags.dtype,
-    quantization: flags.quantization,
-    kvCacheDtype: flags.kvCacheDtype,
-    mambaSsmCacheDtype: flags.mambaSsmCacheDtype,
-    parallel: {
-      tensor: flags.tensorParallelSize ?? 1,
-      pipeline: flags.pipelineParallelSize ?? 1,
-      data: flags.dataParallelSize ?? 1,
-      expert: flags.enableExpertParallel === true,
-    },
-    maxModelLen: flags.maxModelLen,
-    maxNumSeqs: flags.maxNumSeqs,
-    maxNumBatchedTokens: flags.maxNumBatchedTokens,
-    blockSize: flags.blockSize,
-    gpuMemoryUtilization: flags.gpuMemoryUtilization,
-    kvCacheMemoryBytes: flags.kvCacheMemoryBytes,
-    totalMemoryBytes: total,
-    engine: flags.engine,
-    platform,
-    enforceEager: flags.enforceEager === true,
-    speculative,
-    numSpeculativeTokens: flags.numSpeculativeTokens,
-    maxLoras: flags.maxLoras,
-    maxLoraRank: flags.maxLoraRank,
-    formulas:
-      formulas === undefined
-        ? undefined
-        : await loadFormulas(await readTextFile(formulas), formulas),
-    calibration:
-      calibration === undefined
-        ? undefined
-        : parseCalibration(await readJson(calibration), calibration),
-  });
-}
-
-async function readJson(file: string): Promise<unknown> {
-  const text = await readTextFile(file);
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new AimError({
-      code: 'ERR_CONFIG_INVALID',
-      kind: 'invalid',
-      message: `${file} is not JSON`,
-      cause,
-    });
-  }
-}
-
-async function toDraft(
-  context: CommandContext,
-  source: string | undefined,
-  library: ModelLibrary,
-): Promise<ModelConfig | 'own' | undefined> {
-  if (source === undefined) return undefined;
-  return source === 'own' ? 'own' : library.load(toModelSource(context, source));
-}
-
-/** A model as the command line names it: a path relative to the current directory, or a catalogue id. */
-export function toModelSource(context: CommandContext, source: string): string {
-  return /^[./~]|\.json$|\.gguf$/.test(source) ? context.resolve(source) : source;
-}
-
-function toPlatform(name: string | undefined): 'cuda' | 'rocm' | undefined {
-  if (name === undefined || name === 'cuda' || name === 'rocm') return name;
-  throw usage(`--platform must be cuda or rocm, not ${name}`, 'leave it out with --gpu');
-}
-
-/** An option that was not given must be absent, not undefined. */
-function withoutUndefined(
-  options: { readonly [K in keyof SizeOptions]: SizeOptions[K] | undefined },
-): SizeOptions {
-  return Object.fromEntries(
-    Object.entries(options).filter(([, value]) => value !== undefined),
-  ) as SizeOptions;
-}
-
-/** Reads a whole number of at least 1 for commander. */
-export function toWhole(text: string): number {
-  if (/^\d+$/.test(text) && Number(text) >= 1 && Number.isSafeInteger(Number(text)))
-    return Number(text);
-  throw new InvalidArgumentError('a whole number of at least 1');
-}
-
-/** Reads whole numbers of at least 1 with commas between them for commander. */
-export function toWholes(text: string): number[] {
-  return text.split(',').map((part) => toWhole(part.trim()));
-}
-
-/** Reads a number of at least 0 for commander. */
-export function toNumber(text: string): number {
-  const value = Number(text);
-  if (text.trim() !== '' && Number.isFinite(value) && value >= 0) return value;
-  throw new InvalidArgumentError('a number of at least 0');
-}
-
 function toSize(text: string): number {
   const value = toBytesCount(/^\d+$/.test(text) ? `${text}B` : text);
   if (value !== null) return value;
   throw new InvalidArgumentError('a size such as 37.28GiB, 48GB or a number of bytes');
-}
-
-/** A command line that says something impossible. */
-export function usage(message: string, hint: string): AimError {
-  return new AimError({ code: 'ERR_USAGE', kind: 'invalid', message, hint });
 }

@@ -4,7 +4,8 @@
 import { formatBytes } from '@aim-gpu/core';
 import { createModelLibrary, fitProduct, type LayoutFit } from '@aim-gpu/sizing';
 import type { CommandContext } from '../context.js';
-import { chooseGpu, type SizingFlags, toModelSource, toSizeOptions } from '../sizing-flags.js';
+import { chooseGpu, toModelSource, toSizeOptions } from '../size-options.js';
+import type { SizingFlags } from '../sizing-flags.js';
 import { formatTable } from '../table.js';
 
 /** Options of `fit`. */

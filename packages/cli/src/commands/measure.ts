@@ -21,13 +21,8 @@ import {
 } from '@aim-gpu/performance';
 import { createModelLibrary, sizeModel, stepDemand } from '@aim-gpu/sizing';
 import type { CommandContext } from '../context.js';
-import {
-  chooseGpu,
-  type SizingFlags,
-  toModelSource,
-  toSizeOptions,
-  usage,
-} from '../sizing-flags.js';
+import { chooseGpu, toModelSource, toSizeOptions, usage } from '../size-options.js';
+import type { SizingFlags } from '../sizing-flags.js';
 import { calibrationPath, writeCalibration } from '../speed-calibrations.js';
 import { formatTable } from '../table.js';
 

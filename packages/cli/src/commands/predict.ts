@@ -24,14 +24,8 @@ import {
   stepDemand,
 } from '@aim-gpu/sizing';
 import type { CommandContext } from '../context.js';
-import {
-  type ChosenGpu,
-  chooseGpu,
-  type SizingFlags,
-  toModelSource,
-  toSizeOptions,
-  usage,
-} from '../sizing-flags.js';
+import { type ChosenGpu, chooseGpu, toModelSource, toSizeOptions, usage } from '../size-options.js';
+import type { SizingFlags } from '../sizing-flags.js';
 import { readCalibration } from '../speed-calibrations.js';
 
 /** Options of `predict`. */

@@ -13,7 +13,8 @@ import {
 } from '@aim-gpu/sizing';
 import type { CommandContext } from '../context.js';
 import { readTextFile } from '../read-text-file.js';
-import { chooseGpu, type SizingFlags, toModelSource, usage } from '../sizing-flags.js';
+import { chooseGpu, toModelSource, usage } from '../size-options.js';
+import type { SizingFlags } from '../sizing-flags.js';
 
 /** Options of `profile generate`. */
 export interface GenerateOptions extends SizingFlags {

@@ -5,7 +5,8 @@ import { writeFile } from 'node:fs/promises';
 import { calibrate, createModelLibrary, explainSizing, parseStartupLog } from '@aim-gpu/sizing';
 import type { CommandContext } from '../context.js';
 import { readTextFile } from '../read-text-file.js';
-import { type SizingFlags, toModelSource, toSizeOptions } from '../sizing-flags.js';
+import { toModelSource, toSizeOptions } from '../size-options.js';
+import type { SizingFlags } from '../sizing-flags.js';
 
 /** Options of `size`. */
 export interface SizeCommandOptions extends SizingFlags {
