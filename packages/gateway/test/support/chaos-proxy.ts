@@ -20,6 +20,8 @@ export interface ChaosEngine {
   /** Requests that arrived. */
   readonly requests: () => number;
   readonly sockets: () => number;
+  /** Bytes that each open connection was given to send. */
+  readonly written: () => readonly number[];
   play(script: Script | ((socket: Socket, request: number) => void)): void;
   close(): Promise<void>;
 }
@@ -58,6 +60,7 @@ export async function startChaosEngine(): Promise<ChaosEngine> {
     },
     requests: () => requests,
     sockets: () => sockets.size,
+    written: () => [...sockets].map(({ bytesWritten }) => bytesWritten),
     play: (next) => {
       script = next;
     },
