@@ -16,6 +16,7 @@ import {
   createManualClock,
   createMemoryStateStore,
   createRecordingLogger,
+  type ManualClock,
 } from '@aim-gpu/core/testing';
 import { createSimulatedDriver } from '@aim-gpu/driver-simulated';
 import { BARE_HOST } from '@aim-gpu/isolation';
@@ -50,6 +51,10 @@ export interface BenchOptions extends Partial<AgentOptions> {
   readonly cards?: number;
   readonly workloads?: readonly Workload[];
   readonly memory?: StateStore;
+  /** The clock of a host that outlives its agents. */
+  readonly manual?: ManualClock;
+  /** Where the machine is kept, when not with the agent's files. */
+  readonly machine?: StateStore;
   /** The processes of a host that an earlier agent ran on. */
   readonly processes?: FakeLauncher;
   /** Puts something in front of the driver. */
@@ -59,12 +64,14 @@ export interface BenchOptions extends Partial<AgentOptions> {
 export function createBench({
   workloads = THREE,
   memory,
+  manual,
+  machine,
   cards = 1,
   processes,
   wrap = (inner) => inner,
   ...overrides
 }: BenchOptions = {}) {
-  const clock = createManualClock();
+  const clock = manual ?? createManualClock();
   const store = memory ?? createMemoryStateStore();
   const launcher = processes ?? createFakeLauncher();
   const engine = createFakeEngine();
@@ -78,7 +85,7 @@ export function createBench({
       product: 'MI300X',
       hive: hiveId('hive0'),
     })),
-    store,
+    store: machine ?? store,
     clock,
     rng: createRng(11),
     timing: 'short',
