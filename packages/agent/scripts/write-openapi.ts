@@ -6,7 +6,7 @@ import { apiDocument } from '@aim-gpu/agent';
 import openapiTS, { astToString, type OpenAPI3 } from 'openapi-typescript';
 
 const root = path.resolve(import.meta.dirname, '..');
-const document = apiDocument();
+const document = await apiDocument();
 writeFileSync(
   path.join(root, 'openapi/agent.v1alpha1.json'),
   `${JSON.stringify(document, null, 2)}\n`,

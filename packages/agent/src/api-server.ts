@@ -16,8 +16,7 @@ import {
   silentLogger,
   toErrorDocument,
 } from '@aim-gpu/core';
-import { getRequestListener } from '@hono/node-server';
-import { createApi } from './api.js';
+import { createApiListener } from './api-listener.js';
 import type { ControlTarget } from './control-target.js';
 
 /** Input of {@link serveApi}. */
@@ -51,13 +50,16 @@ export async function serveApi(options: ServeApiOptions): Promise<ServedApi> {
   const { target, listen, token, tls, logger = silentLogger } = options;
   if (token.length < LEAST_TOKEN_LENGTH || /\s/.test(token)) throw badToken();
   if (tls === null && !LOOPBACK.test(listen.host)) throw openToAll(listen.host);
-  const app = createApi({ target, logger });
   const digest = digestOf(token);
-  const answer = getRequestListener((request) => {
-    const mayAsk =
-      OPEN_PATHS.has(new URL(request.url).pathname) ||
-      isToken(request.headers.get('authorization'), digest);
-    return mayAsk ? app.fetch(request) : unauthorized();
+  const answer = createApiListener({
+    target,
+    logger,
+    refuse: (request) => {
+      const mayAsk =
+        OPEN_PATHS.has(new URL(request.url).pathname) ||
+        isToken(request.headers.get('authorization'), digest);
+      return mayAsk ? null : unauthorized();
+    },
   });
   const server = tls === null ? createServer(answer) : createTlsServer(tls, answer);
   try {

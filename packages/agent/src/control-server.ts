@@ -6,8 +6,7 @@ import { once } from 'node:events';
 import { chmod, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { AimError, createLease, type Lease, type Logger, silentLogger } from '@aim-gpu/core';
-import { getRequestListener } from '@hono/node-server';
-import { createApi } from './api.js';
+import { createApiListener } from './api-listener.js';
 import { isListening } from './control-client.js';
 import type { ControlTarget } from './control-target.js';
 
@@ -34,8 +33,8 @@ export async function serveControl(options: ServeControlOptions): Promise<Lease>
     });
   }
   await rm(socketPath, { force: true });
-  const app = createApi({ target: options.target, logger: options.logger ?? silentLogger });
-  const server = createServer(getRequestListener(app.fetch));
+  const { target, logger = silentLogger } = options;
+  const server = createServer(createApiListener({ target, logger }));
   try {
     server.listen(socketPath);
     await once(server, 'listening');

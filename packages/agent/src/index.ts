@@ -12,7 +12,7 @@ export type {
   CloseOptions,
   ControlHooks,
 } from './agent.js';
-export { apiDocument } from './api.js';
+export { apiDocument } from './api-document.js';
 export { type ServeApiOptions, type ServedApi, serveApi } from './api-server.js';
 export type { ApplyDiff, InstanceChange } from './apply-diff.js';
 export {
