@@ -2,7 +2,6 @@
  * The fleet a command works on: the file, with what the command line changes in it, and the warnings to tell.
  */
 import { AimError, type Fleet, type FleetNode, type Reason } from '@aim-gpu/core';
-import { missingKeys, readFleetFile } from '@aim-gpu/fleet';
 import type { CommandContext } from './context.js';
 
 /** Options of commands that read a fleet file. */
@@ -24,6 +23,8 @@ export async function readFleet(
   options: FleetOptions,
 ): Promise<FleetInput> {
   const driver = options.driver === undefined ? {} : { driver: toDriver(options.driver) };
+  // Loaded here: an agent that goes on with its stored fleet reads no file.
+  const { missingKeys, readFleetFile } = await import('@aim-gpu/fleet');
   const { fleet, warnings } = await readFleetFile(context.resolve(file), driver);
   const keys = missingKeys(fleet, context.io.env).map(
     ({ tenant, name }): Reason => ({

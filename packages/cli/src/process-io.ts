@@ -11,7 +11,8 @@ export function createProcessIo(): CommandIo {
     cwd: process.cwd(),
     hostName: hostname(),
     homeDirectory: homedir(),
-    program: [process.execPath, process.argv[1] ?? 'aim-gpu'],
+    // A unit written now runs with the same flags of node.
+    program: [process.execPath, ...process.execArgv, process.argv[1] ?? 'aim-gpu'],
     isTerminal: process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined,
     writeOut: (text) => void process.stdout.write(text),
     writeError: (text) => void process.stderr.write(text),

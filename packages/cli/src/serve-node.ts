@@ -21,7 +21,6 @@ import {
 } from '@aim-gpu/core';
 import { serveSharedDevice } from '@aim-gpu/core/node';
 import { readDeviceSocket } from '@aim-gpu/driver-simulated';
-import { parseFleet } from '@aim-gpu/fleet';
 import { createGateway, type Gateway } from '@aim-gpu/gateway';
 import { createMetrics } from '@aim-gpu/metrics';
 import { createModelLibrary } from '@aim-gpu/sizing';
@@ -158,17 +157,18 @@ function toLauncher(context: CommandContext, lasting: boolean): Launcher {
 }
 
 /** A fleet as a client of the control socket sent it; for the driver that runs here. */
-function readFleetText(
+async function readFleetText(
   text: string,
   base: string | null,
   { driver }: FleetOptions,
 ): Promise<Fleet> {
+  const { parseFleet } = await import('@aim-gpu/fleet');
   const file = path.join(base ?? '/', 'fleet.yaml');
   const parsed = parseFleet(text, {
     file,
     ...(driver === undefined ? {} : { driver: toDriver(driver) }),
   });
-  return Promise.resolve(parsed.fleet);
+  return parsed.fleet;
 }
 
 async function openGateway(

@@ -74,7 +74,7 @@ export async function run(
   return { code, stdout, stderr };
 }
 
-/** Starts a command; streams are pipes. `program` replaces node and the entry, for example to drop privileges. */
+/** Starts a command by its `#!` line; streams are pipes. `program` stands before it, for example to drop privileges. */
 export function start(
   args: readonly string[],
   options: {
@@ -83,11 +83,7 @@ export function start(
     readonly program?: readonly string[];
   } = {},
 ): ChildProcess {
-  const [command = process.execPath, ...before] = [
-    ...(options.program ?? []),
-    process.execPath,
-    PROGRAM,
-  ];
+  const [command = PROGRAM, ...before] = [...(options.program ?? []), PROGRAM];
   return spawn(command, [...before, ...args], {
     cwd: options.cwd ?? ROOT,
     env: { ...process.env, NO_COLOR: '1', ...options.env },
