@@ -3,6 +3,7 @@
  */
 import {
   AimError,
+  type EndpointAddress,
   type Fleet,
   type InstanceId,
   type NodeName,
@@ -77,5 +78,16 @@ export function fixedFleet(): AimError {
     code: 'ERR_FLEET_FIXED',
     kind: 'refused',
     message: 'this agent takes no other fleet while it runs',
+  });
+}
+
+/** Somebody else answers where an engine was told to listen. */
+export function portTaken({ host, port }: EndpointAddress): AimError {
+  return new AimError({
+    code: 'ERR_PORT_IN_USE',
+    kind: 'conflict',
+    message: `another process listens on ${host}:${port}, which was free a moment ago`,
+    hint: 'nothing is to be done: the next start takes another port',
+    details: { host, port },
   });
 }

@@ -12,6 +12,8 @@ import {
   type ServingEngine,
   withDeadline,
 } from '@aim-gpu/core';
+import { portTaken } from './agent-errors.js';
+import { isHeldByStranger } from './port-holder.js';
 import type { RunnerTiming } from './runner-timing.js';
 
 /** From SIGKILL until a process is given up on: one that waits in the kernel cannot be killed, nor waited for. */
@@ -31,7 +33,8 @@ export type StartOutcome =
 
 /**
  * Waits until an engine answers its health check. Its end and the time limit are noticed also while it owes an answer.
- * Throws the signal's reason, and what asking throws.
+ * Throws the signal's reason, what asking throws, and `ERR_PORT_IN_USE` (conflict) when somebody else answers on its
+ * port: requests must not go there.
  */
 export async function untilReady(
   options: EngineWait & {
@@ -52,6 +55,7 @@ export async function untilReady(
       while (!(await answersSoon({ engine, address, clock, timing, signal }))) {
         await clock.sleep(timing.pollMs, { signal });
       }
+      if (isHeldByStranger(process.pid, address.port)) throw portTaken(address);
       return { ok: true };
     },
     {

@@ -62,6 +62,33 @@ test('an engine whose port another process took is started again on another port
   }
 });
 
+test('a stranger on the port of an engine is not believed, whatever it answers', async () => {
+  const bench = createBench({ workloads: ONE });
+  bench.engine.health = 'loading';
+  const up = bench.bringUp();
+  await bench.until(() => bench.launcher.launched.length === 1, 50);
+  const first = bench.launcher.last();
+  const taken = Number(first.command.argv[2]);
+  const thief = createServer();
+  await new Promise<void>((resolve) => thief.listen(taken, '127.0.0.1', resolve));
+  const shown: (number | undefined)[] = [];
+  bench.agent.directory.subscribe(() => {
+    shown.push(...bench.agent.directory.endpoints(CHAT).map(({ address }) => address.port));
+  });
+  try {
+    // What answers its health check now is the stranger.
+    bench.engine.health = 'ready';
+    await up;
+    expect(first.alive()).toBe(false);
+    expect(bench.launcher.alive()).toHaveLength(1);
+    expect(shown.length).toBeGreaterThan(0);
+    expect(shown).not.toContain(taken);
+    expect(bench.logger.records.map(({ event }) => event)).toContain('instance-error');
+  } finally {
+    await new Promise((resolve) => thief.close(resolve));
+  }
+});
+
 test('a model directory that vanishes fails the starts until the verdict, in the engine’s words', async () => {
   const bench = createBench({ workloads: ONE });
   await bench.bringUp();
