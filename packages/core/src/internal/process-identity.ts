@@ -25,8 +25,12 @@ function quietly<T>(read: () => T): T | null {
   }
 }
 
+let ownBootId: string | null = null;
+
+/** Of this boot, which no process outlives: read once. */
 function bootId(): string | null {
-  return quietly(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim());
+  ownBootId ??= quietly(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim());
+  return ownBootId;
 }
 
 function pidNamespace(): string | null {
@@ -55,7 +59,16 @@ export function ownIdentity(): ProcessIdentity {
 /** Whether any process has this pid now; a zombie has ended. */
 export function isProcessAlive(pid: number): boolean {
   const stat = readStat(pid);
-  if (stat !== null) return stat.state !== 'Z' && stat.state !== 'X';
+  return stat === null ? hasProcess(pid) : !isOver(stat.state);
+}
+
+/** A zombie has ended. */
+function isOver(state: string): boolean {
+  return state === 'Z' || state === 'X';
+}
+
+/** Where /proc says nothing. */
+function hasProcess(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;
@@ -86,6 +99,7 @@ export interface ProcessStart {
 
 /** Reads when the process with a pid started; null when none has it. A zombie has ended. */
 export function readProcessStart(pid: number): ProcessStart | null {
-  if (!isProcessAlive(pid)) return null;
-  return { startTicks: readStat(pid)?.startTicks ?? null, bootId: bootId() };
+  const stat = readStat(pid);
+  const alive = stat === null ? hasProcess(pid) : !isOver(stat.state);
+  return alive ? { startTicks: stat?.startTicks ?? null, bootId: bootId() } : null;
 }

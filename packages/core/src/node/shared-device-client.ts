@@ -37,14 +37,17 @@ const ANSWER_MS = 10_000;
 const RELEASE_MS = 2000;
 /** A device that does not read gets no further reports until it does. */
 const MAX_UNREAD_BYTES = 64 * 1024;
+/** Waits before a lost device is asked again: an agent that is restarted serves it again within a second. */
+const RETRY_MS = { first: 250, longest: 2000 };
 
 const NOBODY: CoTenantActivity = { samePartition: [], otherPartitions: [] };
 
 /**
  * Makes the client's end of a shared device; nothing is connected until `attach`. Besides what the device answers,
  * `attach` throws `ERR_DEVICE_UNREACHABLE` (unavailable) when nobody serves the socket or no answer comes, and
- * `ERR_PROTOCOL` and `ERR_SOCKET_PATH` (invalid). A tenant whose device has gone goes on as if it had no neighbours.
- * A tenancy that is held does not keep its process alive.
+ * `ERR_PROTOCOL` and `ERR_SOCKET_PATH` (invalid). A tenant whose device has gone goes on as if it had no neighbours, and
+ * attaches again, as the same tenant, once the device is served and takes it. A tenancy that is held does not keep its
+ * process alive; looking for a lost device does, until the tenancy is released.
  */
 export function createSharedDeviceClient(options: SharedDeviceClientOptions): SharedDevice {
   const { socketPath, clock } = options;
@@ -52,25 +55,76 @@ export function createSharedDeviceClient(options: SharedDeviceClientOptions): Sh
     attach: async (tenant: DeviceTenant, call?: CallOptions): Promise<DeviceTenancy> => {
       assertSocketPath(socketPath);
       call?.signal?.throwIfAborted();
-      const socket = connect(socketPath);
+      const over = new AbortController();
       let coTenants = NOBODY;
-      const memory = await toAttached(socket, { tenant, socketPath, clock, call }, (activity) => {
-        coTenants = activity;
-      });
-      const reports = createReports(socket, clock);
-      // A tenancy ends with its process; holding one is no reason for a process to go on.
-      socket.unref();
+      const open = (signal: AbortSignal | undefined): Promise<Link> =>
+        openLink({ tenant, socketPath, clock, signal }, (activity) => {
+          coTenants = activity;
+        });
+      let link = await open(call?.signal);
+      const { memory } = link;
+      const reports = createReports(() => link.socket, clock);
+      const keepAttached = async (): Promise<void> => {
+        while (!over.signal.aborted) {
+          await link.lost;
+          coTenants = NOBODY;
+          link = await openAgain(() => open(over.signal), { clock, signal: over.signal });
+        }
+      };
+      // Its only failure is the release.
+      void keepAttached().catch(() => undefined);
       return {
         ...createLease(async () => {
+          over.abort();
           reports.stop();
-          await askToRelease(socket, clock);
+          await askToRelease(link.socket, clock);
         }),
         memory,
         report: reports.report,
-        coTenants: () => (socket.destroyed ? NOBODY : coTenants),
+        coTenants: () => coTenants,
       };
     },
   };
+}
+
+/** One connection on which a tenant is attached. */
+interface Link {
+  readonly socket: Socket;
+  readonly memory: DeviceMemory;
+  /** Resolves when the connection has ended. */
+  readonly lost: Promise<void>;
+}
+
+async function openLink(
+  request: Omit<Parameters<typeof toAttached>[1], 'call'> & {
+    readonly signal: AbortSignal | undefined;
+  },
+  onActivity: (activity: CoTenantActivity) => void,
+): Promise<Link> {
+  const { signal, ...rest } = request;
+  const socket = connect(request.socketPath);
+  const lost = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  const call = signal === undefined ? undefined : { signal };
+  const memory = await toAttached(socket, { ...rest, call }, onActivity);
+  // A tenancy ends with its process; holding one is no reason for a process to go on.
+  socket.unref();
+  return { socket, memory, lost };
+}
+
+/** Attaches to a device that was lost, however long that takes. Throws the signal's reason. */
+async function openAgain(
+  open: () => Promise<Link>,
+  { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
+): Promise<Link> {
+  for (let waitMs = RETRY_MS.first; ; waitMs = Math.min(RETRY_MS.longest, waitMs * 2)) {
+    await clock.sleep(waitMs, { signal });
+    try {
+      return await open();
+    } catch {
+      // Nobody serves it yet, or it has no room for this tenant now.
+      signal.throwIfAborted();
+    }
+  }
 }
 
 /** Asks to attach and waits for the answer; afterwards hands on what the device says of the others. */
@@ -139,13 +193,14 @@ function unreachable(socketPath: string, reason: string, cause?: unknown): AimEr
 
 /** Sends the newest report at most once an interval; one in between replaces the one before. */
 function createReports(
-  socket: Socket,
+  current: () => Socket,
   clock: Clock,
 ): { readonly report: (busy: number) => void; readonly stop: () => void } {
   let stopped = false;
   let waiting: number | null = null;
   let cancel: (() => void) | null = null;
   const send = (busy: number): void => {
+    const socket = current();
     if (socket.writable && socket.writableLength <= MAX_UNREAD_BYTES) {
       socket.write(toLine({ type: 'report', busy }));
     }

@@ -12,21 +12,28 @@ export interface FakeDevice extends SharedDevice {
   readonly tenants: Map<DeviceTenant, number>;
   /** Tenancies that were released, in order. */
   readonly released: string[];
+  /** Attaches that were refused for want of room. */
+  readonly refused: number;
 }
 
 /** Makes a device; its only card has one partition. */
 export function createFakeDevice(options: { readonly delay?: Promise<void> } = {}): FakeDevice {
   const tenants = new Map<DeviceTenant, number>();
   const released: string[] = [];
+  let refused = 0;
   return {
     tenants,
     released,
+    get refused() {
+      return refused;
+    },
     attach: async (tenant, call): Promise<DeviceTenancy> => {
       await options.delay;
       call?.signal?.throwIfAborted();
       const used = [...tenants.keys()].reduce((sum, other) => sum + other.memoryBytes, 0);
       const freeBytes = bytes(1000 - used);
       if (tenant.memoryBytes > freeBytes) {
+        refused += 1;
         throw new AimError({
           code: 'ERR_DEVICE_MEMORY',
           kind: 'exhausted',

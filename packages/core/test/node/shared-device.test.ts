@@ -254,6 +254,47 @@ describe('a device that vanishes', () => {
     });
   });
 
+  it('is attached to again when it is served again, with its neighbours', async () => {
+    const { client, lease, socketPath } = await served();
+    const [one, two] = await Promise.all(['a', 'b'].map((name) => client.attach(tenant(name))));
+    await lease.release();
+    const device = createFakeDevice();
+    const again = await serveSharedDevice({ device, socketPath });
+    onTestFinished(() => again.release());
+    await expect.poll(() => device.tenants.size, DEADLINE).toBe(2);
+    two?.report(0.5);
+    await expect.poll(() => one?.coTenants().samePartition, DEADLINE).toEqual([0.5]);
+    await one?.release();
+    await two?.release();
+    await expect.poll(() => device.tenants.size, DEADLINE).toBe(0);
+  });
+
+  it('and refuses its tenant is asked again until it has room', async () => {
+    const { client, lease, socketPath } = await served();
+    const tenancy = await client.attach(tenant('a'));
+    await lease.release();
+    const device = createFakeDevice();
+    const first = await device.attach(tenant('squatter', 950));
+    const again = await serveSharedDevice({ device, socketPath });
+    onTestFinished(() => again.release());
+    await expect.poll(() => device.refused, DEADLINE).toBeGreaterThan(0);
+    expect(device.tenants.size).toBe(1);
+    await first.release();
+    await expect.poll(() => device.tenants.size, DEADLINE).toBe(1);
+    await tenancy.release();
+  });
+
+  it('is not looked for after the release', async () => {
+    const clock = createManualClock();
+    const { lease, socketPath } = await served();
+    const client = createSharedDeviceClient({ socketPath, clock });
+    const tenancy = await client.attach(tenant('a'));
+    await lease.release();
+    await expect.poll(() => clock.pending(), DEADLINE).toBe(1);
+    await tenancy.release();
+    expect(clock.pending()).toBe(0);
+  });
+
   it('releases every tenancy when it stops being served', async () => {
     const device = createFakeDevice();
     const { client, lease } = await served(device);
