@@ -20,6 +20,7 @@ import { getRequestListener } from '@hono/node-server';
 import type { AccessLog } from './access-log.js';
 import { createAdminApp } from './admin-app.js';
 import { type BandTimeoutChanges, type BandTimeouts, toBandTimeouts } from './band-timeouts.js';
+import { createClientErrorAnswer } from './client-error.js';
 import { type SampleEngine, scrapeEngines } from './engine-scrape.js';
 import { createLiveExchanges } from './live-exchanges.js';
 import { createPrefixAffinity } from './prefix-affinity.js';
@@ -223,6 +224,7 @@ class HttpGateway implements Gateway {
       });
       handleRequest(tools, request, response);
     });
+    server.on('clientError', createClientErrorAnswer(options.metrics));
     // Only the reading of a request is bounded here; an answer may take as long as its band allows.
     server.headersTimeout = Math.min(limits.headersMs, limits.requestMs);
     server.requestTimeout = limits.requestMs;

@@ -1,6 +1,6 @@
 /**
  * The fault table: what a client hears when an engine misbehaves at any byte, and that nothing is left behind: no
- * permit, no exchange, no socket at the engine.
+ * permit, no exchange, no timer, no socket at the engine.
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
@@ -11,18 +11,24 @@ import {
 } from './support/chaos-proxy.js';
 import { type FakeEngine, startFakeEngine } from './support/fake-engine.js';
 import { aServedModel, type Bench, startBench } from './support/gateway-bench.js';
+import { createHastyClock } from './support/hasty-clock.js';
+import { type CountingClock, createCountingClock } from './support/leftovers.js';
 import { until } from './support/until.js';
 
 const SHORT = { firstByteMs: 1000, idleMs: 600, totalMs: 2500 };
 const TIMES = { standard: SHORT };
+/** The look after the last request is the last one. */
+const SWEEP_MS = 1_000;
 const MODELS = [aServedModel('chat')];
 const messages = [{ role: 'user', content: 'hello there' }];
 
 let chaos: ChaosEngine;
 let bench: Bench;
+let clock: CountingClock;
 beforeEach(async () => {
+  clock = createCountingClock(createHastyClock(SWEEP_MS));
   chaos = await startChaosEngine();
-  bench = await startBench(MODELS, { timeouts: TIMES, limits: { suspendMs: 1 } });
+  bench = await startBench(MODELS, { clock, timeouts: TIMES, limits: { suspendMs: 1 } });
   bench.directory.set('chat', [chaos]);
 });
 afterEach(async () => {
@@ -45,7 +51,8 @@ async function nothingIsLeft(): Promise<void> {
   await until(async () => {
     const { inFlight, waiting } = await admin('/v1/queues');
     const { requests } = await admin('/v1/requests');
-    return inFlight === 0 && waiting === 0 && (requests as unknown[]).length === 0;
+    const isIdle = inFlight === 0 && waiting === 0 && (requests as unknown[]).length === 0;
+    return isIdle && clock.armed() === 0;
   });
 }
 
@@ -63,7 +70,7 @@ describe('a reset at every byte', () => {
   // No time limits: on a busy machine they would come first and say something else.
   beforeEach(async () => {
     await bench.close();
-    bench = await startBench(MODELS, { limits: { suspendMs: 1 } });
+    bench = await startBench(MODELS, { clock, limits: { suspendMs: 1 } });
     bench.directory.set('chat', [chaos]);
   });
 

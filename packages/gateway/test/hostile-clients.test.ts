@@ -41,6 +41,17 @@ function raw(bytes: string | Buffer): RawClient {
 const post = (headers: readonly string[], rest: string): string =>
   ['POST /v1/completions HTTP/1.1', 'host: x', ...headers, '', rest].join('\r\n');
 
+/** The body of the last answer that was heard, as OpenAI's clients read it. */
+function errorHeard({ heard }: RawClient): { readonly error: Record<string, unknown> } {
+  const text = heard();
+  const head = text.slice(text.lastIndexOf('HTTP/1.1 '), text.lastIndexOf('\r\n\r\n'));
+  const body = text.slice(text.lastIndexOf('\r\n\r\n') + 4);
+  expect(head).toMatch(/content-type: application\/json/);
+  expect(head).toContain(`content-length: ${body.length}`);
+  expect(head).toContain('x-should-retry: false');
+  return JSON.parse(body) as { error: Record<string, unknown> };
+}
+
 async function honestRequestIsAnswered(): Promise<void> {
   const before = engine.seen.length;
   const response = await fetch(`${bench.url}/v1/completions`, { method: 'POST', body: BODY });
@@ -87,6 +98,17 @@ describe('a request with two ends', () => {
     const client = raw(text);
     await until(() => client.isClosed());
     expect(statusesOf(client.heard())).toEqual([400]);
+    // A host that is missing is found by Node's server, not its parser: it answers without a body.
+    if (name !== 'no host') {
+      expect(errorHeard(client)).toEqual({
+        error: {
+          message: 'the request is no valid HTTP/1.1',
+          type: 'invalid_request_error',
+          param: null,
+          code: null,
+        },
+      });
+    }
     expect(engine.seen).toHaveLength(0);
     await honestRequestIsAnswered();
   });
@@ -127,6 +149,33 @@ describe('a request with two ends', () => {
   });
 });
 
+describe('what comes after a good request on its connection', () => {
+  it('and is none: the answer under way is not mixed with another, and the connection ends', async () => {
+    engine.behave('pause');
+    const stream = JSON.stringify({ model: 'chat', prompt: 'x', stream: true });
+    const client = raw(post([`content-length: ${stream.length}`], stream));
+    await until(() => client.heard().includes('one '));
+    client.socket.write('\0\0 no HTTP at all\r\n\r\n');
+    await until(() => client.isClosed());
+    expect(statusesOf(client.heard())).toEqual([200]);
+    expect(client.heard()).not.toContain('no valid HTTP');
+    engine.behave('normal');
+    await honestRequestIsAnswered();
+  });
+
+  it('is counted, with names that exist', () => {
+    raw('hello\r\n\r\n');
+    return until(() =>
+      bench.metrics.records.some(
+        ({ name, labels }) =>
+          name === 'aim_gpu_rejects_total' &&
+          labels['code'] === '400' &&
+          labels['reason'] === 'bad_request',
+      ),
+    );
+  });
+});
+
 describe('headers', () => {
   it('beyond 32 KiB: 431, and nothing reaches an engine', async () => {
     const client = raw(
@@ -134,6 +183,7 @@ describe('headers', () => {
     );
     await until(() => client.isClosed());
     expect(statusesOf(client.heard())).toEqual([431]);
+    expect(errorHeard(client)).toMatchObject({ error: { message: 'the headers are too large' } });
     expect(engine.seen).toHaveLength(0);
     await honestRequestIsAnswered();
   });
@@ -228,7 +278,12 @@ describe('a slow client', () => {
     } finally {
       clearInterval(drip);
     }
-    for (const { heard } of slow) expect(statusesOf(heard())).toEqual([408]);
+    for (const client of slow) {
+      expect(statusesOf(client.heard())).toEqual([408]);
+      expect(errorHeard(client)).toMatchObject({
+        error: { message: 'the request was not sent in time' },
+      });
+    }
     expect(engine.seen).toHaveLength(1);
   });
 

@@ -226,10 +226,6 @@ describe('an engine that is killed (SIGKILL)', () => {
     const asked = Array.from({ length: 4 }, () => ask('pair'));
     await until('it holds some', async () => (await heldBy('pair-0')) > 0, 3_000);
     process.kill(pid, 'SIGKILL');
-    console.log(
-      'T kill before byte',
-      await elapsedMs(Promise.all(asked.map(({ heard }) => heard))),
-    );
     for (const { heard } of asked)
       expect(await heard).toMatchObject({ status: 200, instance: 'pair-1', broke: null });
     await untilReadyAgain('pair-0', pid);
