@@ -72,6 +72,7 @@ const HELD_BYTES = 256 * 1024;
 
 /** An exchange under way. */
 export class Exchange implements UpstreamReceiver, LiveExchange {
+  liveIndex: number = -1;
   readonly #tools: ExchangeTools;
   readonly #request: ExchangeRequest;
   readonly #series: RequestSeries;

@@ -20,6 +20,8 @@ export interface ExchangeView {
 
 /** What the sweep needs of an exchange. */
 export interface LiveExchange {
+  /** Where it stands among the others; only {@link LiveExchanges} writes it, -1 is nowhere. */
+  liveIndex: number;
   /** Ends itself when it is late. */
   check(nowMs: number): void;
   view(nowMs: number): ExchangeView;
@@ -34,41 +36,55 @@ export interface LiveExchanges {
   remove(exchange: LiveExchange): void;
   /** The engine of an instance answers nobody any more. */
   abandon(instance: string): void;
+  /** The oldest first. */
   views(): readonly ExchangeView[];
   close(): void;
 }
 
-/** Makes an empty set that looks after what is in it every `everyMs`. */
+/**
+ * Makes an empty set that looks after what is in it every `everyMs`.
+ *
+ * An array whose members know their places, not a Set: V8 chains the tables that a Set outgrows, and one old table in
+ * the chain keeps every exchange of the later ones from being collected young. That was a fifth of the time of a request.
+ */
 export function createLiveExchanges(options: {
   readonly clock: Clock;
   readonly everyMs: number;
 }): LiveExchanges {
   const { clock, everyMs } = options;
-  const live = new Set<LiveExchange>();
+  const live: LiveExchange[] = [];
   let disarm: (() => void) | null = null;
   const arm = (): void => {
     disarm = clock.timer(everyMs, () => {
       disarm = null;
       const now = clock.monoMs();
       for (const exchange of [...live]) exchange.check(now);
-      if (live.size > 0) arm();
+      if (live.length > 0) arm();
     });
   };
   return {
     get size() {
-      return live.size;
+      return live.length;
     },
     add: (exchange) => {
-      live.add(exchange);
+      exchange.liveIndex = live.push(exchange) - 1;
       if (disarm === null) arm();
     },
-    remove: (exchange) => void live.delete(exchange),
+    remove: (exchange) => {
+      const index = exchange.liveIndex;
+      if (index < 0) return;
+      exchange.liveIndex = -1;
+      const last = live.pop();
+      if (last === undefined || last === exchange) return;
+      live[index] = last;
+      last.liveIndex = index;
+    },
     abandon: (instance) => {
       for (const exchange of [...live]) exchange.abandon(instance);
     },
     views: () => {
       const now = clock.monoMs();
-      return [...live].map((exchange) => exchange.view(now));
+      return live.map((exchange) => exchange.view(now)).sort((a, b) => b.ageMs - a.ageMs);
     },
     close: () => {
       disarm?.();

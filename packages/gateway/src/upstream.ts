@@ -68,70 +68,83 @@ interface Origin {
 
 /** Makes pools on demand. */
 export function createUpstreams(options: { readonly clock: Clock }): Upstreams {
-  const { clock } = options;
-  const reuse: Reuse = new WeakMap();
-  const connect = noting(reuse);
-  const origins = new Map<string, Origin>();
-  const fresh = new Set<Client>();
-  const settings = {
-    pipelining: 1,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    keepAliveMaxTimeout: KEEP_ALIVE_MS,
-    // How long an answer may take is the exchange's to say.
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    connect,
-  } as const;
+  return new Pools(options.clock);
+}
 
-  const originOf = (address: EndpointAddress): Origin => {
-    const url = toUrl(address);
-    const known = origins.get(url);
-    if (known !== undefined) return known;
-    const origin = {
-      url,
-      pool: new Pool(url, settings),
-      noReuseUntilMs: Number.NEGATIVE_INFINITY,
+class Pools implements Upstreams {
+  readonly #clock: Clock;
+  readonly #reuse: Reuse = new WeakMap();
+  readonly #origins: Map<string, Origin> = new Map();
+  readonly #fresh: Set<Client> = new Set();
+  readonly #settings: Pool.Options;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#settings = {
+      pipelining: 1,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveMaxTimeout: KEEP_ALIVE_MS,
+      // How long an answer may take is the exchange's to say.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      connect: noting(this.#reuse),
     };
-    origins.set(url, origin);
-    return origin;
-  };
+  }
 
-  return {
-    send: (address, request, receiver) => {
-      const origin = originOf(address);
-      const call = new Call(receiver, reuse);
-      const dispatch = {
-        method: request.method as Dispatcher.HttpMethod,
-        path: request.path,
-        headers: request.headers,
-        body: request.body,
-        reset: origin.noReuseUntilMs > clock.monoMs(),
-      };
-      call.onStale = () => {
-        // Nothing of the answer was seen, so the engine never began: it closed a connection that looked open.
-        origin.noReuseUntilMs = clock.monoMs() + NO_REUSE_MS;
-        const client = new Client(origin.url, settings);
-        fresh.add(client);
-        client.dispatch({ ...dispatch, reset: true }, call);
-        void client.close().finally(() => fresh.delete(client));
-      };
-      origin.pool.dispatch(dispatch, call);
-      return call;
-    },
-    retain: (addresses) => {
-      const kept = new Set(addresses.map(toUrl));
-      for (const [url, { pool }] of origins) {
-        if (kept.has(url)) continue;
-        origins.delete(url);
-        void pool.close().catch(() => undefined);
-      }
-    },
-    close: async () => {
-      const all = [...[...origins.values()].map(({ pool }) => pool), ...fresh];
-      origins.clear();
-      await Promise.all(all.map((dispatcher) => dispatcher.destroy()));
-    },
-  };
+  send(
+    address: EndpointAddress,
+    request: UpstreamRequest,
+    receiver: UpstreamReceiver,
+  ): UpstreamCall {
+    const origin = this.#originOf(address);
+    const call = new Call(this, origin, request, receiver);
+    origin.pool.dispatch(toDispatch(request, origin.noReuseUntilMs > this.#clock.monoMs()), call);
+    return call;
+  }
+
+  /** Sends over a connection of its own: the origin closes those that are kept without saying so. */
+  sendFresh(origin: Origin, request: UpstreamRequest, call: Call): void {
+    origin.noReuseUntilMs = this.#clock.monoMs() + NO_REUSE_MS;
+    const client = new Client(origin.url, this.#settings);
+    this.#fresh.add(client);
+    client.dispatch(toDispatch(request, true), call);
+    void client.close().finally(() => this.#fresh.delete(client));
+  }
+
+  wasReused(error: Error): boolean {
+    const { socket } = error as { socket?: { bytesRead?: number } };
+    return this.#reuse.get(error) ?? (socket?.bytesRead ?? 0) > 0;
+  }
+
+  retain(addresses: readonly EndpointAddress[]): void {
+    const kept = new Set(addresses.map(toUrl));
+    for (const [url, { pool }] of this.#origins) {
+      if (kept.has(url)) continue;
+      this.#origins.delete(url);
+      void pool.close().catch(() => undefined);
+    }
+  }
+
+  async close(): Promise<void> {
+    const all = [...[...this.#origins.values()].map(({ pool }) => pool), ...this.#fresh];
+    this.#origins.clear();
+    await Promise.all(all.map((dispatcher) => dispatcher.destroy()));
+  }
+
+  #originOf(address: EndpointAddress): Origin {
+    const url = toUrl(address);
+    const known = this.#origins.get(url);
+    if (known !== undefined) return known;
+    const pool = new Pool(url, this.#settings);
+    const origin = { url, pool, noReuseUntilMs: Number.NEGATIVE_INFINITY };
+    this.#origins.set(url, origin);
+    return origin;
+  }
+}
+
+function toDispatch(request: UpstreamRequest, reset: boolean): Dispatcher.DispatchOptions {
+  const { path, headers, body } = request;
+  return { method: request.method as Dispatcher.HttpMethod, path, headers, body, reset };
 }
 
 function toUrl({ host, port }: EndpointAddress): string {
@@ -154,18 +167,24 @@ function noting(reuse: Reuse): ReturnType<typeof buildConnector> {
     });
 }
 
+/**
+ * One call. It knows how to repeat itself by its fields and not by a closure: one closure a call was seen to keep every
+ * call's objects beyond V8's young generation, which cost more than the call.
+ */
 class Call implements UpstreamCall, Dispatcher.DispatchHandler {
-  /** Sends once more over a new connection. */
-  onStale: (() => void) | null = null;
+  readonly #pools: Pools;
+  readonly #origin: Origin;
+  /** What to send once more when a kept connection turns out to be stale; null when that is not to be done. */
+  #request: UpstreamRequest | null;
   readonly #receiver: UpstreamReceiver;
-  readonly #reuse: Reuse;
   #controller: Dispatcher.DispatchController | null = null;
-  #began: boolean = false;
   #over: boolean = false;
 
-  constructor(receiver: UpstreamReceiver, reuse: Reuse) {
+  constructor(pools: Pools, origin: Origin, request: UpstreamRequest, receiver: UpstreamReceiver) {
+    this.#pools = pools;
+    this.#origin = origin;
+    this.#request = request;
     this.#receiver = receiver;
-    this.#reuse = reuse;
   }
 
   resume(): void {
@@ -190,7 +209,7 @@ class Call implements UpstreamCall, Dispatcher.DispatchHandler {
   ): void {
     // Informational answers are none.
     if (this.#over || status < 200) return;
-    this.#began = true;
+    this.#request = null;
     this.#receiver.began(status, headers);
   }
 
@@ -207,11 +226,12 @@ class Call implements UpstreamCall, Dispatcher.DispatchHandler {
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
     if (this.#over) return;
-    const again = this.onStale;
-    this.onStale = null;
-    if (!this.#began && again !== null && this.#wasReused(error)) {
+    const request = this.#request;
+    this.#request = null;
+    // Nothing of the answer was seen, so the engine never began: it closed a connection that looked open.
+    if (request !== null && this.#pools.wasReused(error)) {
       this.#controller = null;
-      again();
+      this.#pools.sendFresh(this.#origin, request, this);
       return;
     }
     this.#over = true;
@@ -220,11 +240,6 @@ class Call implements UpstreamCall, Dispatcher.DispatchHandler {
       kind: this.#controller === null ? 'connect' : 'broken',
       code: typeof code === 'string' ? code : 'unknown',
     });
-  }
-
-  #wasReused(error: Error): boolean {
-    const { socket } = error as { socket?: { bytesRead?: number } };
-    return this.#reuse.get(error) ?? (socket?.bytesRead ?? 0) > 0;
   }
 }
 
