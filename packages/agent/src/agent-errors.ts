@@ -91,3 +91,14 @@ export function portTaken({ host, port }: EndpointAddress): AimError {
     details: { host, port },
   });
 }
+
+/** An engine that somebody has stopped by a signal while it started. */
+export function engineStopped(pid: number): AimError {
+  return new AimError({
+    code: 'ERR_ENGINE_STOPPED',
+    kind: 'unavailable',
+    message: `its process ${pid} was stopped by a signal while it started`,
+    hint: 'nothing is to be done: it is started again',
+    details: { pid },
+  });
+}

@@ -12,8 +12,8 @@ import {
   type ServingEngine,
   withDeadline,
 } from '@aim-gpu/core';
-import { portTaken } from './agent-errors.js';
-import { isHeldByStranger } from './port-holder.js';
+import { engineStopped, portTaken } from './agent-errors.js';
+import { isHeldByStranger, isStopped } from './process-facts.js';
 import type { RunnerTiming } from './runner-timing.js';
 
 /** From SIGKILL until a process is given up on: one that waits in the kernel cannot be killed, nor waited for. */
@@ -33,8 +33,8 @@ export type StartOutcome =
 
 /**
  * Waits until an engine answers its health check. Its end and the time limit are noticed also while it owes an answer.
- * Throws the signal's reason, what asking throws, and `ERR_PORT_IN_USE` (conflict) when somebody else answers on its
- * port: requests must not go there.
+ * Throws the signal's reason, what asking throws, `ERR_PORT_IN_USE` (conflict) when somebody else answers on its port:
+ * requests must not go there, and `ERR_ENGINE_STOPPED` (unavailable) when its process stands still by a signal.
  */
 export async function untilReady(
   options: EngineWait & {
@@ -45,6 +45,8 @@ export async function untilReady(
   },
 ): Promise<StartOutcome> {
   const { engine, process, address, clock, timing } = options;
+  // A start may take long, but not by standing still.
+  const patienceMs = timing.probeLimitMs * timing.mostMisses;
   const over = new AbortController();
   const exited = process.exited.then((exit): StartOutcome => {
     over.abort();
@@ -52,7 +54,10 @@ export async function untilReady(
   });
   const answered = withDeadline(
     async (signal): Promise<StartOutcome> => {
+      let goingMs = clock.monoMs();
       while (!(await answersSoon({ engine, address, clock, timing, signal }))) {
+        if (!isStopped(process.pid)) goingMs = clock.monoMs();
+        else if (clock.monoMs() - goingMs > patienceMs) throw engineStopped(process.pid);
         await clock.sleep(timing.pollMs, { signal });
       }
       if (isHeldByStranger(process.pid, address.port)) throw portTaken(address);

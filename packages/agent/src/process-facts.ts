@@ -1,6 +1,7 @@
 /**
- * Who listens on a port: the engine that was told to, or a stranger who took it first and answers health checks in its
- * place. Reads /proc; where that says nothing (another system, a process of another user) nobody is accused.
+ * What the host says of an engine's process: whether it stands still or works, and whether it is the one that listens on its
+ * port, or a stranger who took it first and answers health checks in its place. Reads /proc; where that says nothing
+ * (another system, a process of another user) nobody is accused.
  */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
@@ -20,6 +21,17 @@ export function isHeldByStranger(leader: number, port: number): boolean {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
   const holders = pids.map(Number).filter((pid) => holdsAny(pid, sockets));
   return holders.length > 0 && !holders.some((pid) => belongsTo(pid, leader));
+}
+
+/** Whether a process was stopped by a signal; one that a debugger holds was not. */
+export function isStopped(pid: number): boolean {
+  return readStat(pid)?.[0] === 'T';
+}
+
+/** Processor time a process has used, in clock ticks (proc(5), fields 14 and 15); null where nothing is said. */
+export function cpuTicksOf(pid: number): number | null {
+  const fields = readStat(pid);
+  return fields === null ? null : Number(fields[11]) + Number(fields[12]);
 }
 
 /** Inodes of the sockets that listen on a port. */
@@ -58,10 +70,14 @@ function belongsTo(pid: number, leader: number): boolean {
 
 /** Parent and process group of a process (proc(5), fields 4 and 5). */
 function readFamily(pid: number): { readonly parent: number; readonly group: number } | null {
+  const fields = readStat(pid);
+  return fields === null ? null : { parent: Number(fields[1]), group: Number(fields[2]) };
+}
+
+/** The fields after the name in /proc/PID/stat: state, parent, process group, … */
+function readStat(pid: number): readonly string[] | null {
   const text = quietly(() => readFileSync(`/proc/${pid}/stat`, 'latin1'));
-  if (text === null) return null;
-  const [, parent, group] = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return { parent: Number(parent), group: Number(group) };
+  return text === null ? null : text.slice(text.lastIndexOf(')') + 2).split(' ');
 }
 
 /** What vanishes while it is read says nothing. */

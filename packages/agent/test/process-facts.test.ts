@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createServer, type Server } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { isHeldByStranger } from '../src/port-holder.js';
+import { isHeldByStranger, isStopped } from '../src/process-facts.js';
 
 let server: Server;
 let port: number;
@@ -53,4 +53,17 @@ test('a port that nobody listens on accuses nobody', async () => {
   await new Promise((resolve) => server.close(resolve));
   expect(isHeldByStranger(child.pid ?? 0, port)).toBe(false);
   server = createServer().listen(0);
+});
+
+test('a process that was stopped stands still until it goes on', async () => {
+  const pid = child.pid ?? 0;
+  const becomes = async (stopped: boolean): Promise<void> => {
+    while (isStopped(pid) !== stopped) await new Promise((resolve) => setImmediate(resolve));
+  };
+  expect(isStopped(pid)).toBe(false);
+  child.kill('SIGSTOP');
+  await becomes(true);
+  child.kill('SIGCONT');
+  await becomes(false);
+  expect(isStopped(2 ** 22 + 1)).toBe(false);
 });
