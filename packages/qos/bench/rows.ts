@@ -52,7 +52,11 @@ function measured(operation: () => void, operations: number): number {
 const UNBOUNDED = { count: null, bytes: null, tokens: null };
 const TENANTS = Array.from({ length: 1000 }, (_, index) => `tenant-${index}`);
 
-function ourQueue(size: number, edf: boolean): { pair: () => void; cancel: () => number } {
+function ourQueue(
+  size: number,
+  edf: boolean,
+  keep: boolean = false,
+): { pair: () => void; cancel: () => number } {
   const queue = createFairQueue<number>({ total: UNBOUNDED, perBand: UNBOUNDED });
   const tickets: QueueTicket<number>[] = [];
   let nowMs = 0;
@@ -71,7 +75,10 @@ function ourQueue(size: number, edf: boolean): { pair: () => void; cancel: () =>
     if (!result.ok) throw new Error('the queue is full');
     return result.ticket;
   };
-  for (let index = 0; index < size; index += 1) tickets.push(add());
+  for (let index = 0; index < size; index += 1) {
+    const ticket = add();
+    if (keep) tickets.push(ticket);
+  }
   return {
     pair: () => {
       const ticket = queue.next(nowMs);

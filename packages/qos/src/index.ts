@@ -33,16 +33,16 @@ export {
   type EndpointCapacity,
   type EndpointSpec,
 } from './endpoint-capacity.js';
-export {
-  type BandDepth,
-  createFairQueue,
-  type FairQueue,
-  type FairQueueOptions,
-  type OfferResult,
-  type QueueBounds,
-  type QueueEntry,
-  type QueueTicket,
-} from './fair-queue.js';
+export { createFairQueue } from './fair-queue.js';
+export type {
+  BandDepth,
+  FairQueue,
+  FairQueueOptions,
+  OfferResult,
+  QueueBounds,
+  QueueEntry,
+  QueueTicket,
+} from './fair-queue-interface.js';
 export { createFeasibility, type Feasibility, type Newcomer } from './feasibility.js';
 export { advance, conformsInMs, type Rate, remaining, resetMs, toRate } from './gcra.js';
 export { createLimits } from './limits.js';

@@ -7,7 +7,7 @@ import type { Admission, AdmitRequest, RefusalReason } from './admission.js';
 import type { BandOrderName } from './band-order.js';
 import type { BandPolicyChanges, LatencyTargets } from './bands.js';
 import type { EndpointSpec } from './endpoint-capacity.js';
-import type { BandDepth, QueueBounds } from './fair-queue.js';
+import type { BandDepth, QueueBounds } from './fair-queue-interface.js';
 import type { Limits } from './limits-interface.js';
 import type { QosSnapshot } from './qos-snapshot.js';
 import type { CapacityReservation } from './reservations.js';

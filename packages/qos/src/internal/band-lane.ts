@@ -2,14 +2,18 @@
  * Everything that waits in one band: tenants in a heap by virtual counter, items in a list by age. Owns fairness
  * between tenants (VTC: Sheng et al., "Fairness in Serving Large Language Models", OSDI 2024); must not know other bands.
  */
+import { IdleLanes } from './idle-lanes.js';
 import { IndexedHeap } from './indexed-heap.js';
+import type { QueueItem } from './queue-item.js';
 import { TenantLane } from './tenant-lane.js';
-import type { Ticket } from './ticket.js';
 
 /** Newest items looked at for a victim; bounded so that displacement stays O(1) with a million tenants. */
 const VICTIM_SAMPLE = 8;
 
-export class BandLane<T> {
+/** Most weighted tokens a returning tenant may owe, for its weight, when tenants of so much weight wait. */
+export type DebtCap = (rank: number, waitingWeight: number) => number;
+
+export class BandLane {
   readonly rank: number;
   /** When an item's first token is due, and when it stops waiting, unless it says otherwise. */
   readonly deadlineAfterMs: number;
@@ -20,22 +24,33 @@ export class BandLane<T> {
   cost: number = 0;
   /** Of the tenants that wait. */
   weight: number = 0;
-  oldest: Ticket<T> | null = null;
-  newest: Ticket<T> | null = null;
+  oldest: QueueItem | null = null;
+  newest: QueueItem | null = null;
   /** The item with the band's own time to live that expires first. */
-  soonest: Ticket<T> | null = null;
-  readonly #active: IndexedHeap<TenantLane<T>> = new IndexedHeap<TenantLane<T>>();
-  readonly #lanes: Map<string, TenantLane<T>> = new Map();
-  #idleHead: TenantLane<T> | null = null;
-  #idleTail: TenantLane<T> | null = null;
-  #idleCount: number = 0;
+  soonest: QueueItem | null = null;
+  readonly #debtCap: DebtCap | null;
+  readonly #active: IndexedHeap<TenantLane> = new IndexedHeap<TenantLane>();
+  readonly #lanes: Map<string, TenantLane> = new Map();
+  readonly #idle: IdleLanes;
   #virtual: number = 0;
   #turn: number = 0;
 
-  constructor(rank: number, times: { readonly deadlineAfterMs: number; readonly ttlMs: number }) {
+  constructor(
+    rank: number,
+    options: {
+      readonly deadlineAfterMs: number;
+      readonly ttlMs: number;
+      readonly maxIdleTenants: number;
+      readonly debtCap: DebtCap | null;
+    },
+  ) {
     this.rank = rank;
-    this.deadlineAfterMs = times.deadlineAfterMs;
-    this.ttlMs = times.ttlMs;
+    this.deadlineAfterMs = options.deadlineAfterMs;
+    this.ttlMs = options.ttlMs;
+    this.#debtCap = options.debtCap;
+    this.#idle = new IdleLanes(options.maxIdleTenants, (lane) => {
+      if (this.#lanes.get(lane.tenant) === lane) this.#lanes.delete(lane.tenant);
+    });
   }
 
   /** Service that a tenant of weight 1 who always waited has had; never goes back. */
@@ -43,19 +58,20 @@ export class BandLane<T> {
     return Math.max(this.#virtual, this.#active.size > 0 ? this.#active.peekKey() : 0);
   }
 
-  get tenants(): number {
-    return this.#lanes.size;
-  }
-
   get activeTenants(): number {
     return this.#active.size;
   }
 
+  /** Tenants remembered, whether they wait or not. */
+  get knownTenants(): number {
+    return this.#lanes.size;
+  }
+
   /** The tenant's lane, made when new. A new tenant starts level with those who wait, never with credit. */
-  lane(tenant: string, weight: number): TenantLane<T> {
+  lane(tenant: string, weight: number): TenantLane {
     let lane = this.#lanes.get(tenant);
     if (lane === undefined) {
-      lane = new TenantLane<T>(tenant, this, weight);
+      lane = new TenantLane(tenant, this, weight);
       lane.counter = this.virtualTime;
       lane.floor = lane.counter;
       this.#lanes.set(tenant, lane);
@@ -65,72 +81,79 @@ export class BandLane<T> {
     return lane;
   }
 
-  find(tenant: string): TenantLane<T> | undefined {
+  find(tenant: string): TenantLane | undefined {
     return this.#lanes.get(tenant);
   }
 
-  /** Adds an item at the young end. `debtCap` is the most weighted tokens a returning tenant may owe. */
-  append(ticket: Ticket<T>, debtCap: number): void {
-    const lane = ticket.lane;
-    ticket.older = this.newest;
-    if (this.newest === null) this.oldest = ticket;
-    else this.newest.younger = ticket;
-    this.newest = ticket;
-    if (this.soonest === null && ticket.expiry === null) this.soonest = ticket;
-    lane.append(ticket);
-    this.#entered(ticket, lane, debtCap);
+  /** Adds an item at the young end. */
+  append(item: QueueItem, lane: TenantLane): void {
+    const { newest } = this;
+    item.older = newest;
+    if (newest === null) this.oldest = item;
+    else newest.younger = item;
+    this.newest = item;
+    if (this.soonest === null && item.ownExpiresMs === null) this.soonest = item;
+    lane.append(item);
+    this.#entered(item, lane);
   }
 
   /** Puts an item back where its age belongs. */
-  restore(ticket: Ticket<T>, debtCap: number): void {
-    let older: Ticket<T> | null = null;
+  restore(item: QueueItem, lane: TenantLane): void {
+    let older: QueueItem | null = null;
     let younger = this.oldest;
-    while (younger !== null && younger.sequence < ticket.sequence) {
+    while (younger !== null && younger.sequence < item.sequence) {
       older = younger;
       younger = younger.younger;
     }
-    ticket.older = older;
-    ticket.younger = younger;
-    if (older === null) this.oldest = ticket;
-    else older.younger = ticket;
-    if (younger === null) this.newest = ticket;
-    else younger.older = ticket;
-    if (
-      ticket.expiry === null &&
-      (this.soonest === null || ticket.sequence < this.soonest.sequence)
-    ) {
-      this.soonest = ticket;
+    item.older = older;
+    item.younger = younger;
+    if (older === null) this.oldest = item;
+    else older.younger = item;
+    if (younger === null) this.newest = item;
+    else younger.older = item;
+    const { soonest } = this;
+    if (item.ownExpiresMs === null && (soonest === null || item.sequence < soonest.sequence)) {
+      this.soonest = item;
     }
-    ticket.lane.restore(ticket);
-    this.#entered(ticket, ticket.lane, debtCap);
+    lane.restore(item);
+    this.#entered(item, lane);
   }
 
-  remove(ticket: Ticket<T>, nowMs: number): void {
-    const lane = ticket.lane;
-    if (ticket === this.soonest) {
+  /** Takes an item out of every order. */
+  remove(item: QueueItem, lane: TenantLane, nowMs: number): void {
+    const { older, younger } = item;
+    if (item === this.soonest) {
       // Items with the band's own time to live stand in the order of their age; the others are passed over once.
-      let next = ticket.younger;
-      while (next !== null && next.expiry !== null) next = next.younger;
+      let next = younger;
+      while (next !== null && next.ownExpiresMs !== null) next = next.younger;
       this.soonest = next;
     }
-    if (ticket.older === null) this.oldest = ticket.younger;
-    else ticket.older.younger = ticket.younger;
-    if (ticket.younger === null) this.newest = ticket.older;
-    else ticket.younger.older = ticket.older;
-    ticket.older = null;
-    ticket.younger = null;
+    if (older === null) this.oldest = younger;
+    else older.younger = younger;
+    if (younger === null) this.newest = older;
+    else younger.older = older;
+    item.older = null;
+    item.younger = null;
     this.count -= 1;
-    this.bytes -= ticket.bytes;
-    this.tokens -= ticket.tokens;
-    this.cost -= ticket.cost;
-    lane.remove(ticket);
-    lane.tokens -= ticket.tokens;
+    this.bytes -= item.bytes;
+    this.tokens -= item.tokens;
+    this.cost -= item.cost;
+    lane.remove(item);
+    lane.tokens -= item.tokens;
     if (lane.queued === 0) {
       this.weight = this.#active.size === 1 ? 0 : this.weight - lane.waitingWeight;
       this.#virtual = this.virtualTime;
       this.#active.removeAt(lane.heapIndex);
-      this.rest(lane, nowMs);
+      this.#idle.rest(lane, nowMs);
     }
+  }
+
+  /** Charges a dispatch to a tenant at a moment when nobody in the band waits, as if it had waited for no time. */
+  pass(lane: TenantLane, cost: number): void {
+    this.#lift(lane, lane.weight);
+    if (lane.counter > this.#virtual) this.#virtual = lane.counter;
+    lane.inFlight += 1;
+    lane.counter += cost / lane.weight;
   }
 
   /**
@@ -140,7 +163,7 @@ export class BandLane<T> {
   tokensBefore(tenant: string | undefined, weight: number = 1): number {
     if (tenant === undefined || this.count === 0) return this.tokens;
     const lane = this.#lanes.get(tenant);
-    const own = lane?.tokens ?? 0;
+    const own = lane === undefined ? 0 : lane.tokens;
     const others = this.tokens - own;
     if (others <= 0) return own;
     const mine = weight > 0 && Number.isFinite(weight) ? weight : 1;
@@ -154,71 +177,58 @@ export class BandLane<T> {
   }
 
   /** The next item by fairness, then by deadline; null when nothing waits. */
-  first(): Ticket<T> | null {
+  first(): QueueItem | null {
     const lane = this.#active.peek();
     return lane === undefined ? null : lane.first();
+  }
+
+  oldestMs(): number {
+    return this.oldest === null ? Number.POSITIVE_INFINITY : this.oldest.enqueuedMs;
+  }
+
+  /** When the first item with the band's own time to live expires; Infinity without any. */
+  soonestMs(): number {
+    const { soonest } = this;
+    return soonest === null ? Number.POSITIVE_INFINITY : soonest.enqueuedMs + this.ttlMs;
   }
 
   /**
    * Charges a lane; a negative charge is a refund. It stops at the level from which the tenant last began to wait, not
    * at the virtual time: that one follows the others, and would make the estimate count in place of what was used.
    */
-  charge(lane: TenantLane<T>, cost: number): void {
+  charge(lane: TenantLane, cost: number): void {
     const counter = lane.counter + cost / lane.weight;
     lane.counter = cost < 0 ? Math.max(counter, Math.min(lane.counter, lane.floor)) : counter;
     if (lane.heapIndex >= 0) this.#active.update(lane.heapIndex, lane.counter, this.#nextTurn());
   }
 
   /** Takes note that a lane's item was dispatched: virtual time moves to the lane's counter before its charge. */
-  dispatched(lane: TenantLane<T>): void {
+  dispatched(lane: TenantLane): void {
     if (lane.counter > this.#virtual) this.#virtual = lane.counter;
+    lane.inFlight += 1;
+  }
+
+  /** Takes note that a dispatched item has ended and what it took more, or less, than it was charged. */
+  settle(lane: TenantLane, cost: number, nowMs: number): void {
+    if (cost !== 0) this.charge(lane, cost);
+    lane.inFlight = Math.max(0, lane.inFlight - 1);
+    this.#idle.rest(lane, nowMs);
   }
 
   /** The item to give up for a higher band: of the newest few, the one whose tenant has had most. */
-  victim(): Ticket<T> | null {
+  victim(): QueueItem | null {
     let best = this.newest;
-    let candidate = this.newest;
+    let candidate = best;
     for (let seen = 0; candidate !== null && seen < VICTIM_SAMPLE; seen += 1) {
-      if (best === null || candidate.lane.counter > best.lane.counter) best = candidate;
+      if (counterOf(candidate) > counterOf(best)) best = candidate;
       candidate = candidate.older;
     }
     return best;
   }
 
-  /** Marks a lane idle when it neither waits nor runs, so that it can be forgotten later. */
-  rest(lane: TenantLane<T>, nowMs: number): void {
-    if (lane.idle || lane.queued > 0 || lane.inFlight > 0) return;
-    lane.idle = true;
-    lane.idleSinceMs = nowMs;
-    lane.idlePrev = this.#idleTail;
-    if (this.#idleTail === null) this.#idleHead = lane;
-    else this.#idleTail.idleNext = lane;
-    this.#idleTail = lane;
-    this.#idleCount += 1;
-  }
-
-  /** Takes a lane back from the idle ones. */
-  wake(lane: TenantLane<T>): void {
-    if (!lane.idle) return;
-    lane.idle = false;
-    if (lane.idlePrev === null) this.#idleHead = lane.idleNext;
-    else lane.idlePrev.idleNext = lane.idleNext;
-    if (lane.idleNext === null) this.#idleTail = lane.idlePrev;
-    else lane.idleNext.idlePrev = lane.idlePrev;
-    lane.idlePrev = null;
-    lane.idleNext = null;
-    this.#idleCount -= 1;
-  }
-
-  /** Forgets lanes idle since before a time, and the longest idle ones beyond a number. */
-  forget(idleBeforeMs: number, maxIdle: number): void {
-    let lane = this.#idleHead;
-    while (lane !== null && (lane.idleSinceMs <= idleBeforeMs || this.#idleCount > maxIdle)) {
-      const next: TenantLane<T> | null = lane.idleNext;
-      this.wake(lane);
-      this.#lanes.delete(lane.tenant);
-      lane = next;
-    }
+  /** Forgets tenants that have rested since before a time. */
+  forget(restedBeforeMs: number): void {
+    this.#idle.forget(restedBeforeMs);
   }
 
   /** How far each tenant is ahead of the virtual time, for snapshots. */
@@ -231,24 +241,43 @@ export class BandLane<T> {
     return lags;
   }
 
+  /** Sets how far a tenant is ahead, from a snapshot. */
+  restoreLag(tenant: string, lag: number, nowMs: number): void {
+    const lane = this.lane(tenant, 1);
+    lane.counter = this.virtualTime + lag;
+    this.#idle.rest(lane, nowMs);
+  }
+
   #nextTurn(): number {
     this.#turn += 1;
     return this.#turn;
   }
 
-  #entered(ticket: Ticket<T>, lane: TenantLane<T>, debtCap: number): void {
+  #entered(item: QueueItem, lane: TenantLane): void {
     this.count += 1;
-    this.bytes += ticket.bytes;
-    this.tokens += ticket.tokens;
-    this.cost += ticket.cost;
-    lane.tokens += ticket.tokens;
+    this.bytes += item.bytes;
+    this.tokens += item.tokens;
+    this.cost += item.cost;
+    lane.tokens += item.tokens;
     if (lane.heapIndex >= 0) return;
     lane.waitingWeight = lane.weight;
     this.weight += lane.weight;
-    this.wake(lane);
-    const now = this.virtualTime;
-    lane.floor = now;
-    lane.counter = Math.min(Math.max(lane.counter, now), now + debtCap);
+    this.#lift(lane, this.weight);
     this.#active.push(lane, lane.counter, this.#nextTurn());
   }
+
+  /** A tenant begins to wait: time it did not wait gives it no credit, and of what it owes no more than the cap counts. */
+  #lift(lane: TenantLane, waitingWeight: number): void {
+    this.#idle.wake(lane);
+    const now = this.virtualTime;
+    lane.floor = now;
+    if (lane.counter <= now) lane.counter = now;
+    else if (this.#debtCap !== null) {
+      lane.counter = Math.min(lane.counter, now + this.#debtCap(this.rank, waitingWeight));
+    }
+  }
+}
+
+function counterOf(item: QueueItem | null): number {
+  return item === null || item.lane === null ? 0 : item.lane.counter;
 }

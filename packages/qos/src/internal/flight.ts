@@ -5,7 +5,7 @@
 import type { Band } from '@aim-gpu/core';
 import type { Admission, AdmitRequest, Permit, Usage } from '../admission.js';
 import type { EndpointCapacity } from '../endpoint-capacity.js';
-import type { QueueTicket } from '../fair-queue.js';
+import type { QueueTicket } from '../fair-queue-interface.js';
 import type { Reservation } from '../limits-interface.js';
 import type { ReservationHold } from '../reservations.js';
 import type { RequestOutcome } from '../slo-tracker.js';

@@ -13,7 +13,8 @@ import {
   type EndpointCapacity,
   type EndpointSpec,
 } from '../endpoint-capacity.js';
-import { createFairQueue, type FairQueue, type FairQueueOptions } from '../fair-queue.js';
+import { createFairQueue } from '../fair-queue.js';
+import type { FairQueue, FairQueueOptions } from '../fair-queue-interface.js';
 import { createOutputEstimate, type OutputEstimate } from '../output-estimate.js';
 import { createReservations, type Reservations, type SharedRoom } from '../reservations.js';
 import type { SloTracker } from '../slo-tracker.js';

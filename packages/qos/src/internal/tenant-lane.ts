@@ -4,13 +4,12 @@
  * tenant's virtual counter; the band decides whose turn it is.
  */
 import type { BandLane } from './band-lane.js';
-import { IndexedHeap } from './indexed-heap.js';
-import type { Ticket } from './ticket.js';
+import { ItemHeap } from './item-heap.js';
+import type { QueueItem } from './queue-item.js';
 
-export class TenantLane<T> {
+export class TenantLane {
   readonly tenant: string;
-  readonly band: BandLane<T>;
-  readonly rank: number;
+  readonly band: BandLane;
   weight: number;
   /** Service received in weighted tokens (the virtual counter of VTC). */
   counter: number = 0;
@@ -26,84 +25,84 @@ export class TenantLane<T> {
   /** Dispatched and not yet settled; keeps the lane from being forgotten. */
   inFlight: number = 0;
   idleSinceMs: number = 0;
-  idlePrev: TenantLane<T> | null = null;
-  idleNext: TenantLane<T> | null = null;
+  idlePrev: TenantLane | null = null;
+  idleNext: TenantLane | null = null;
   idle: boolean = false;
-  #head: Ticket<T> | null = null;
-  #tail: Ticket<T> | null = null;
-  #deadlines: IndexedHeap<Ticket<T>> | null = null;
+  #head: QueueItem | null = null;
+  #tail: QueueItem | null = null;
+  #deadlines: ItemHeap | null = null;
 
-  constructor(tenant: string, band: BandLane<T>, weight: number) {
+  constructor(tenant: string, band: BandLane, weight: number) {
     this.tenant = tenant;
     this.band = band;
-    this.rank = band.rank;
     this.weight = weight;
   }
 
-  append(ticket: Ticket<T>): void {
+  append(item: QueueItem): void {
     this.queued += 1;
-    if (ticket.ownDeadlineMs !== null) {
-      this.#deadlines ??= new IndexedHeap<Ticket<T>>();
-      this.#deadlines.push(ticket, ticket.ownDeadlineMs, ticket.sequence);
+    if (item.ownDeadlineMs !== null) {
+      this.#pushTimed(item, item.ownDeadlineMs);
       return;
     }
-    ticket.prev = this.#tail;
-    if (this.#tail === null) this.#head = ticket;
-    else this.#tail.next = ticket;
-    this.#tail = ticket;
+    const tail = this.#tail;
+    item.prev = tail;
+    if (tail === null) this.#head = item;
+    else tail.next = item;
+    this.#tail = item;
   }
 
   /** Puts an item back at the place its sequence gives it; it is usually the oldest, hence the walk from the head. */
-  restore(ticket: Ticket<T>): void {
-    if (ticket.ownDeadlineMs !== null) {
-      this.append(ticket);
+  restore(item: QueueItem): void {
+    this.queued += 1;
+    if (item.ownDeadlineMs !== null) {
+      this.#pushTimed(item, item.ownDeadlineMs);
       return;
     }
-    let after: Ticket<T> | null = null;
+    let after: QueueItem | null = null;
     let before = this.#head;
-    while (before !== null && before.sequence < ticket.sequence) {
+    while (before !== null && before.sequence < item.sequence) {
       after = before;
       before = before.next;
     }
-    this.queued += 1;
-    ticket.prev = after;
-    ticket.next = before;
-    if (after === null) this.#head = ticket;
-    else after.next = ticket;
-    if (before === null) this.#tail = ticket;
-    else before.prev = ticket;
+    item.prev = after;
+    item.next = before;
+    if (after === null) this.#head = item;
+    else after.next = item;
+    if (before === null) this.#tail = item;
+    else before.prev = item;
   }
 
-  remove(ticket: Ticket<T>): void {
+  remove(item: QueueItem): void {
     this.queued -= 1;
-    if (ticket.ownDeadlineMs !== null) {
-      this.#deadlines?.removeAt(ticket.heapIndex);
+    if (item.ownDeadlineMs !== null) {
+      this.#deadlines?.remove(item);
       return;
     }
-    if (ticket.prev === null) this.#head = ticket.next;
-    else ticket.prev.next = ticket.next;
-    if (ticket.next === null) this.#tail = ticket.prev;
-    else ticket.next.prev = ticket.prev;
-    ticket.prev = null;
-    ticket.next = null;
+    const { prev, next } = item;
+    if (prev === null) this.#head = next;
+    else prev.next = next;
+    if (next === null) this.#tail = prev;
+    else next.prev = prev;
+    item.prev = null;
+    item.next = null;
   }
 
   /** The item whose turn it is. */
-  first(): Ticket<T> | null {
+  first(): QueueItem | null {
     const heap = this.#deadlines;
     const head = this.#head;
-    if (heap === null || heap.size === 0) return head;
-    const own = heap.peek() as Ticket<T>;
+    if (heap === null || heap.live === 0) return head;
+    const own = heap.first() as QueueItem;
     if (head === null) return own;
-    const ownMs = heap.peekKey();
-    const headMs = head.deadlineMs;
+    const ownMs = heap.firstKey();
+    const headMs = head.enqueuedMs + this.band.deadlineAfterMs;
     if (ownMs < headMs) return own;
     if (ownMs > headMs) return head;
     return own.sequence < head.sequence ? own : head;
   }
 
-  /** The item after another in FIFO order, for callers that look a few places ahead. */
-  after(ticket: Ticket<T>): Ticket<T> | null {
-    return ticket.next;
+  #pushTimed(item: QueueItem, deadlineMs: number): void {
+    this.#deadlines ??= new ItemHeap();
+    this.#deadlines.push(item, deadlineMs);
   }
 }
