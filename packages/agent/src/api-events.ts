@@ -18,6 +18,12 @@ export function addEvents(app: OpenAPIHono, target: ControlTarget): void {
       request: {
         query: z.object({
           after: z.coerce.number().int().min(0).optional().describe('only events after this id'),
+          since: z.coerce
+            .number()
+            .int()
+            .min(0)
+            .optional()
+            .describe('only events from this time on, in milliseconds since 1970'),
         }),
       },
       responses: {
@@ -33,9 +39,9 @@ export function addEvents(app: OpenAPIHono, target: ControlTarget): void {
     }),
     (context) => {
       const { events } = target;
-      const after = context.req.valid('query').after ?? 0;
+      const { after = 0, since: sinceMs = 0 } = context.req.valid('query');
       if (!(context.req.header('accept') ?? '').includes('text/event-stream')) {
-        return reply(context, { events: events.after(after) });
+        return reply(context, { events: events.after(after, { sinceMs }) });
       }
       const from = Number(context.req.header('last-event-id') ?? after);
       return streamSSE(context, async (stream): Promise<void> => {
@@ -51,7 +57,7 @@ export function addEvents(app: OpenAPIHono, target: ControlTarget): void {
         const queue = (event: AgentEvent): void => {
           sent = sent.then(() => send(event)).catch(() => undefined);
         };
-        for (const event of events.after(from)) queue(event);
+        for (const event of events.after(from, { sinceMs })) queue(event);
         const unsubscribe = events.subscribe(queue);
         await gone;
         unsubscribe();

@@ -32,13 +32,10 @@ export interface ControlClient {
   apply(request: ApplyCall, options?: CallOptions): Promise<AppliedFleet>;
   /** The last lines an instance printed. Throws `ERR_INSTANCE_UNKNOWN` (missing). */
   logs(instance: string, options?: CallOptions): Promise<readonly string[]>;
-  /** Events after an id, oldest first. */
-  events(options?: CallOptions & { readonly after?: number }): Promise<readonly AgentEvent[]>;
-  /** Hands on events after an id and those to come; resolves when the agent ends, throws the signal's reason. */
-  follow(
-    onEvent: (event: AgentEvent) => void,
-    options?: CallOptions & { readonly after?: number },
-  ): Promise<void>;
+  /** Events of a range, oldest first. */
+  events(options?: CallOptions & EventRange): Promise<readonly AgentEvent[]>;
+  /** Hands on events of a range and those to come; resolves when the agent ends, throws the signal's reason. */
+  follow(onEvent: (event: AgentEvent) => void, options?: CallOptions & EventRange): Promise<void>;
   /** Has an instance, or every one (null), take no new requests, or take them again. */
   drain(
     instance: string | null,
@@ -48,6 +45,14 @@ export interface ControlClient {
   restart(instance: string, options?: CallOptions): Promise<void>;
   /** Asks the agent to shut down; returns when it has accepted, not when it is done. */
   down(options?: CallOptions & { readonly restoreLayout?: boolean }): Promise<void>;
+}
+
+/** Which events are wanted. */
+export interface EventRange {
+  /** Only those after this id. */
+  readonly after?: number;
+  /** Only those from this time on, in milliseconds since 1970. */
+  readonly sinceMs?: number;
 }
 
 /** What {@link ControlClient.apply} asks for. */
@@ -92,12 +97,12 @@ export function createControlClient(options: ControlClientOptions): ControlClien
     logs: async (instance, options) =>
       (await call<{ lines: readonly string[] }>('GET', onInstance(instance, 'logs'), options))
         .lines,
-    events: async ({ after = 0, ...options } = {}) => {
-      const path = `/v1/events?after=${after}`;
+    events: async ({ after, sinceMs, ...options } = {}) => {
+      const path = toEventsPath({ after, sinceMs });
       return (await call<{ events: readonly AgentEvent[] }>('GET', path, options)).events;
     },
-    follow: (onEvent, { after = 0, ...options } = {}) =>
-      followEvents({ socketPath, path: `/v1/events?after=${after}`, onEvent, ...options }),
+    follow: (onEvent, { after, sinceMs, ...options } = {}) =>
+      followEvents({ socketPath, path: toEventsPath({ after, sinceMs }), onEvent, ...options }),
     drain: async (instance, { undo = false, ...options } = {}) => {
       const path = instance === null ? '/v1/drain' : onInstance(instance, 'drain');
       await call('POST', path, { ...options, body: { undo } });
@@ -110,6 +115,13 @@ export function createControlClient(options: ControlClientOptions): ControlClien
       await call('POST', path, signal === undefined ? {} : { signal });
     },
   };
+}
+
+function toEventsPath({
+  after = 0,
+  sinceMs = 0,
+}: { readonly [K in keyof EventRange]: EventRange[K] | undefined }): string {
+  return `/v1/events?after=${after}&since=${Math.floor(sinceMs)}`;
 }
 
 /** Whether somebody accepts connections on a unix socket. */

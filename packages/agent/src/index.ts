@@ -20,12 +20,14 @@ export {
   type ControlClient,
   type ControlClientOptions,
   createControlClient,
+  type EventRange,
   isListening,
 } from './control-client.js';
 export { type ServeControlOptions, serveControl } from './control-server.js';
 export type { ControlTarget } from './control-target.js';
 export { readDesiredFleet } from './desired.js';
 export { detectHost } from './detect-host.js';
+export { readStoredEvents } from './event-journal.js';
 export type { AgentEvent, EventLog } from './event-log.js';
 export type { LayoutProgress } from './layouts.js';
 export { createAgent } from './node-agent.js';

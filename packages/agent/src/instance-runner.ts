@@ -12,17 +12,17 @@ import {
   untilServing,
 } from './engine-start.js';
 import { untilIdle } from './engine-waits.js';
-import { instanceStopping, untilHung, untilUnused } from './health-watch.js';
+import { instanceStopping, untilHung, untilUnused, type WatchOptions } from './health-watch.js';
 import type { InstanceRunner, InstanceRunnerOptions } from './instance-care.js';
 import { type InstanceDefinition, partitionKey } from './instance-definition.js';
 import { createInstanceFace, type InstanceFace } from './instance-face.js';
 import { DEFAULT_TIMING, type RunnerTiming } from './runner-timing.js';
 import type { InstanceState, InstanceStatus } from './status.js';
 import {
-  hungTrouble,
   type Trouble,
   toErrorTrouble,
   toExitTrouble,
+  toHungTrouble,
   toLateTrouble,
 } from './trouble.js';
 
@@ -34,7 +34,7 @@ export function createInstanceRunner(options: InstanceRunnerOptions): InstanceRu
 /** How a time of service ended. */
 type ServiceEnd =
   | { readonly why: 'exited'; readonly exit: ProcessExit }
-  | { readonly why: 'hung' | 'unused' | 'stopping' };
+  | { readonly why: 'hung' | 'stopped' | 'unused' | 'stopping' };
 
 class Runner implements InstanceRunner {
   definition: InstanceDefinition;
@@ -191,7 +191,7 @@ class Runner implements InstanceRunner {
       }
       // The end is under way and owns state, process and endpoint from here on.
       if (this.stopped !== null) return;
-      await this.withdraw(end?.why === 'hung');
+      await this.withdraw(end?.why === 'hung' || end?.why === 'stopped');
       if (end?.why === 'unused') {
         this.awake = false;
         continue;
@@ -234,7 +234,8 @@ class Runner implements InstanceRunner {
     if (end.why === 'unused') return end;
     if (clock.monoMs() - readySince >= this.timing.forgiveAfterMs) this.failures = 0;
     if (end.why === 'exited') this.noteExit(engine.process, end.exit);
-    else this.noteTrouble('instance-hung', hungTrouble(this.definition.placement.instance));
+    else
+      this.noteTrouble('instance-hung', toHungTrouble(this.definition.placement.instance, end.why));
     return end;
   }
 
@@ -273,7 +274,7 @@ class Runner implements InstanceRunner {
         process.exited.then((exit): ServiceEnd => ({ why: 'exited', exit })),
         // A process that cannot be killed must not hold up the end.
         this.stopRequested.then((): ServiceEnd => ({ why: 'stopping' })),
-        untilHung(watch).then((why): ServiceEnd => ({ why })),
+        untilHung({ ...watch, pid: process.pid }).then((why): ServiceEnd => ({ why })),
         ...(idleMs === null ? [] : [this.untilParkable(watch, idleMs)]),
       ]);
     } finally {
@@ -282,10 +283,7 @@ class Runner implements InstanceRunner {
   }
 
   /** Unused, and still without a request after new ones were told to stay away. */
-  private async untilParkable(
-    watch: Parameters<typeof untilHung>[0],
-    idleMs: number,
-  ): Promise<ServiceEnd> {
+  private async untilParkable(watch: WatchOptions, idleMs: number): Promise<ServiceEnd> {
     await untilUnused({ ...watch, idleMs });
     this.face.hide(this.definition);
     await untilIdle(watch);

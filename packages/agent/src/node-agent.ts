@@ -33,7 +33,8 @@ import { createAssigned } from './assigned.js';
 import type { ControlTarget } from './control-target.js';
 import { createDesiredStore, type Desired } from './desired.js';
 import { createEndpointDirectory, type WritableDirectory } from './endpoint-directory.js';
-import { createEventLog, type EventLog } from './event-log.js';
+import { createEventJournal } from './event-journal.js';
+import { createEventLog, type WritableEventLog } from './event-log.js';
 import { createInstances, type Instances } from './instances.js';
 import { createKeeper, type Keeper } from './keeper.js';
 import {
@@ -71,7 +72,7 @@ const LOCK = 'agent';
 
 class NodeAgent implements Agent {
   readonly directory: WritableDirectory;
-  readonly events: EventLog;
+  readonly events: WritableEventLog;
   private readonly options: AgentOptions;
   private readonly instances: Instances;
   private readonly parts: NodeParts;
@@ -97,7 +98,7 @@ class NodeAgent implements Agent {
     this.options = options;
     this.asked = options.fleet;
     this.since = options.clock.epochMs();
-    this.events = createEventLog(options);
+    this.events = createEventLog({ clock: options.clock, journal: createEventJournal(options) });
     const startTimes = createStartTimes({ clock: options.clock });
     const { expectedReadyMs } = startTimes;
     this.directory = createEndpointDirectory({
@@ -152,6 +153,7 @@ class NodeAgent implements Agent {
     const { driver, store, lasting } = this.options;
     const lease = await store.lock(LOCK, options);
     try {
+      await this.events.load();
       const tenures = await this.assigned.load();
       await repairLayouts({
         ...this.options,
@@ -496,8 +498,9 @@ class NodeAgent implements Agent {
     } finally {
       this.directory.setModels([]);
       await Promise.allSettled([driver, ...otherDrivers].map((each) => each.close()));
-      await this.lease?.release();
       this.enter('stopped');
+      await this.events.flushed();
+      await this.lease?.release();
     }
   }
 

@@ -17,15 +17,22 @@ export interface RunnerTiming {
   readonly mostFailures: number;
   /** Time it must have been ready for earlier failures to be forgotten. */
   readonly forgiveAfterMs: number;
+  /** Between two looks at whether a ready engine's process stands still. */
+  readonly lookEveryMs: number;
   /** Between two health checks of a ready engine. */
   readonly probeEveryMs: number;
-  /** Time an engine has to answer one of them; a long prefill may hold up a Python server for seconds. */
+  /** Time an engine has to answer one of them. */
   readonly probeLimitMs: number;
-  /** Checks missed in a row after which an engine counts as hung. */
+  /** Checks missed in a row after which an engine counts as hung; thrice as many while its process computes. */
   readonly mostMisses: number;
 }
 
-/** What a runner takes unless told otherwise: a hung engine is noticed within 18 s, a dead one at once by its exit. */
+/**
+ * What a runner takes unless told otherwise. A dead engine is noticed at once by its exit, one that was stopped by a
+ * signal within 3 s, one that does not answer within 12 s, or 24 s when its process computes meanwhile: a long prefill
+ * may hold up a Python server for seconds, and killing an engine that works costs more than waiting for one that does
+ * not.
+ */
 export const DEFAULT_TIMING: RunnerTiming = {
   readyTimeoutMs: 20 * 60_000,
   pollMs: 100,
@@ -35,7 +42,8 @@ export const DEFAULT_TIMING: RunnerTiming = {
   longestBackoffMs: 30_000,
   mostFailures: 5,
   forgiveAfterMs: 60_000,
+  lookEveryMs: 1000,
   probeEveryMs: 5000,
-  probeLimitMs: 4000,
+  probeLimitMs: 2000,
   mostMisses: 3,
 };

@@ -38,10 +38,13 @@ function describeEnd({ code, signal }: ProcessExit): string {
   return code === null ? 'ended' : `exited with code ${code}`;
 }
 
-/** The trouble of an engine that stopped answering. */
-export function hungTrouble(instance: InstanceId): Trouble {
+/** The trouble of an engine that stopped answering, or was stopped. */
+export function toHungTrouble(instance: InstanceId, why: 'hung' | 'stopped'): Trouble {
   return {
-    message: 'it runs and does not answer its health check any more',
+    message:
+      why === 'hung'
+        ? 'it runs and does not answer its health check any more'
+        : 'its process was stopped by a signal and stood still',
     hint: logHint(instance),
   };
 }

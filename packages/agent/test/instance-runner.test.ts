@@ -22,7 +22,7 @@ import type { InstanceRunnerOptions } from '../src/instance-care.js';
 import { createInstanceRunner } from '../src/instance-runner.js';
 import { createTurns } from '../src/turns.js';
 import { createFakeEngine } from './support/fake-engine.js';
-import { createFakeLauncher } from './support/fake-launcher.js';
+import { createFakeLauncher, FIRST_PID } from './support/fake-launcher.js';
 import { finish, hasSettled, until } from './support/time.js';
 
 const CHAT = workloadName('chat');
@@ -92,7 +92,7 @@ describe('a start', () => {
     runner.start();
     runner.start();
     await until(clock, () => launcher.launched.length > 0);
-    expect(runner.status()).toMatchObject({ state: 'starting', pid: 4000, endpoint: null });
+    expect(runner.status()).toMatchObject({ state: 'starting', pid: FIRST_PID, endpoint: null });
     expect(directory.endpoints(CHAT)).toEqual([]);
     expect(await up()).toEqual([0]);
     engine.health = 'ready';
@@ -301,7 +301,7 @@ describe('a stop', () => {
     engine.load = 2;
     const stops = [runner.stop(), runner.stop()];
     await clock.advance(1000);
-    expect(runner.status()).toMatchObject({ state: 'stopping', pid: 4000 });
+    expect(runner.status()).toMatchObject({ state: 'stopping', pid: FIRST_PID });
     expect(directory.endpoints(CHAT).map(({ state }) => state)).toEqual(['draining']);
     expect(launcher.alive()).toHaveLength(1);
     engine.load = 0;
@@ -425,7 +425,7 @@ describe('a stop', () => {
     expect(logger.records).toContainEqual({
       level: 'error',
       event: 'instance-not-killed',
-      fields: { instance: 'chat-0', pid: 4000 },
+      fields: { instance: 'chat-0', pid: FIRST_PID },
     });
   });
 

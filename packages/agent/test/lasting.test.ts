@@ -3,7 +3,7 @@ import { aWorkload, createMemoryStateStore } from '@aim-gpu/core/testing';
 import { describe, expect, test } from 'vitest';
 import { createAssigned } from '../src/assigned.js';
 import { CARD, createBench, exclusive, THREE } from './support/agent-bench.js';
-import { createFakeLauncher } from './support/fake-launcher.js';
+import { createFakeLauncher, FIRST_PID } from './support/fake-launcher.js';
 
 const CHAT = instanceId(workloadName('chat'), 0);
 
@@ -123,8 +123,8 @@ describe('a lasting agent', () => {
     const second = host.next();
     await second.run(second.agent.open());
     await second.until(() => host.processes.alive().length === 1, 50);
-    expect(live(host)).toEqual(['chat-0:4000']);
-    expect(await second.run(second.agent.settled(CHAT))).toMatchObject({ pid: 4000 });
+    expect(live(host)).toEqual([`chat-0:${FIRST_PID}`]);
+    expect(await second.run(second.agent.settled(CHAT))).toMatchObject({ pid: FIRST_PID });
   });
 
   test('a journal cut anywhere is repaired, and leaves no process behind', async () => {

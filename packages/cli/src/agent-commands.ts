@@ -83,6 +83,7 @@ export function addAgentCommands({ add, run }: CommandTools): void {
   add('events', 'show what happened on the node', 'aim-gpu events --follow')
     .option('--follow', 'go on with what happens from now on')
     .option('--after <id>', 'only events after this one', toWhole)
+    .option('--since <time>', 'only events from a time on: 10m (ago), or 2026-11-25T14:00:00Z')
     .action((options) =>
       run(async (context) => {
         const { events } = await import('./commands/events.js');

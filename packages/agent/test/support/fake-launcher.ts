@@ -30,6 +30,9 @@ export interface FakeLauncher extends Launcher {
   readonly reclaimed: readonly string[];
 }
 
+/** No process of the host has such a high one (pid_max is 4,194,304 at most), so that nobody looks at a stranger. */
+export const FIRST_PID = 5_000_000;
+
 /** The launcher of a host whose processes outlive their agent: the next agent gets the same one. */
 export function createFakeLauncher(): FakeLauncher {
   const reclaimed: string[] = [];
@@ -43,7 +46,7 @@ export function createFakeLauncher(): FakeLauncher {
     let end: (exit: ProcessExit) => void = () => undefined;
     const killable = mortal;
     const mark: ProcessMark = {
-      pid: 4000 + launched.length,
+      pid: FIRST_PID + launched.length,
       startTicks: String(launched.length),
       bootId: 'boot',
       nonce: `launch-${launched.length}`,
@@ -58,7 +61,7 @@ export function createFakeLauncher(): FakeLauncher {
     return {
       name,
       command,
-      pid: 4000 + launched.length,
+      pid: FIRST_PID + launched.length,
       mark: () => mark,
       exited,
       alive: () => living,
