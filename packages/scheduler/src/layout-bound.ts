@@ -1,89 +1,111 @@
 /**
  * A bound on a level of the objective by column generation: the linear relaxation in which every permitted set of
  * instances on one partition is a column (Gilmore and Gomory's cutting-stock relaxation, with layouts as a choice).
- * Much tighter than the relaxation of the program. Cards that are alike are one class; pins to a partition, memory modes
- * of hives, and where the ranks of an instance are to each other are left out, which only loosens the bound.
+ * Where that leaves a gap to what is reached, all columns that a better solution could use are listed by their reduced
+ * costs and the program over them is solved in whole numbers (Baldacci's way of closing the gap). Pins to a partition,
+ * memory modes of hives, who is apart on the other partitions of a card, and where the ranks of an instance are to each
+ * other are left out, which only loosens the bound.
  */
 import type { Highs, Model } from 'highs';
 import {
-  emptySeat,
-  join,
-  type LayoutModel,
-  type ModelOption,
-  mayJoin,
-  moveCostMs,
-  type Seat,
-} from './layout-model.js';
-import { usefulOptions } from './layout-program.js';
-
-/** Levels that are held while one is bounded: what the plan reaches on each before it. */
-export interface HeldLevels {
-  /** By band; null from the first band that is not held. */
-  readonly placed: readonly (number | null)[];
-  readonly violations: number | null;
-  readonly changeCostMs: number | null;
-}
-
-/** The level to bound. */
-export type BoundedLevel = { readonly band: number } | 'violations' | 'change' | 'score';
-
-interface CardClass {
-  readonly card: number;
-  count: number;
-}
-
-interface PartitionClass {
-  readonly owner: CardClass;
-  readonly at: number;
-  readonly option: ModelOption;
-  readonly row: number;
-}
+  type BoundedLevel,
+  columnCost,
+  type HeldLevels,
+  hasRoomFor,
+  type PartitionClass,
+  type PricedItem,
+  searchSets,
+  suits,
+  toCardClasses,
+} from './layout-columns.js';
+import type { LayoutModel } from './layout-model.js';
+import { usefulOptions } from './layout-options.js';
 
 /** What a missing instance costs: more than it could ever save on the level. */
 const PENALTY = { band: 100, violations: 1e3, change: 1e7, score: 1e3 } as const;
 const EPSILON = 1e-7;
+/** Relative gain below which HiGHS cannot tell a better solution from rounding. */
+const LEAST_GAIN = 5e-6;
 const MAX_ROUNDS = 400;
-/** Sets looked at for one partition; a search that ends here gives no bound. */
-const MAX_SETS = 200_000;
+/** Sets looked at for one partition while prices still change, and before the search for more gives up. */
+const QUICK_SETS = 20_000;
+const MAX_SETS = 3_000_000;
+/** Columns of a better solution beyond which the program in whole numbers is not tried. */
+const MAX_COLUMNS = 20_000;
+/** Relaxations solved to settle how many cards have which option. */
+const MAX_NODES = 5000;
+/** The first relaxation may take this much longer than the limit: without it there is no bound at all. */
+const GRACE_S = 10;
 
-/** The best that any solution can reach on a level while the levels before it are held; null when not found in time. */
-export function boundLevel(
-  highs: Highs,
-  layout: LayoutModel,
-  options: {
-    readonly level: BoundedLevel;
-    readonly held: HeldLevels;
-    readonly shouldStop: () => boolean;
-  },
-): number | null {
+/** What to bound. */
+export interface BoundOptions {
+  readonly level: BoundedLevel;
+  readonly held: HeldLevels;
+  /** What is reached on the level; null when nothing is. */
+  readonly reached: number | null;
+  /** Solutions that are better are so by at least this. */
+  readonly step: number;
+  /** Seconds that HiGHS may take for the program in whole numbers. */
+  readonly timeLimitS: number;
+}
+
+/** The bound, and what finding it took. */
+export interface LevelBound {
+  /** Nobody can be better; null when none was found. */
+  readonly bound: number | null;
+  /** Seconds that the program in whole numbers took. */
+  readonly solvedS: number;
+}
+
+/** Bounds a level while the levels before it are held. */
+export function boundLevel(highs: Highs, layout: LayoutModel, options: BoundOptions): LevelBound {
   const model = highs.createModel();
   try {
     model.options.set('output_flag', false);
-    return new ColumnGeneration(model, layout, options.level, options.held).run(options.shouldStop);
+    return new ColumnGeneration(highs, model, layout, options).run();
   } finally {
     model.dispose();
   }
 }
 
+interface Class {
+  readonly partition: PartitionClass;
+  readonly row: number;
+}
+
 class ColumnGeneration {
+  private readonly highs: Highs;
   private readonly model: Model;
   private readonly layout: LayoutModel;
-  private readonly level: BoundedLevel;
-  private rows = 0;
+  private readonly options: BoundOptions;
+  private readonly rowLimits: (readonly [number, number])[] = [];
+  private readonly columns: Column[] = [];
+  /** All columns but sets and penalties. */
+  private readonly fixedColumns: number[] = [];
+  private readonly limits = new Map<number, readonly [number, number]>();
+  private wholeS = 0;
   private readonly instanceRows: readonly number[];
-  private readonly partitions: readonly PartitionClass[];
+  private readonly classes: readonly Class[];
   private readonly violationRow: number | null;
   private readonly changeRow: number | null;
+  private readonly known = new Map<string, number>();
+  /** Columns that say how many cards have which option. */
+  private readonly structure: { readonly column: number; readonly upper: number }[] = [];
+  private nodes = 0;
 
-  constructor(model: Model, layout: LayoutModel, level: BoundedLevel, held: HeldLevels) {
+  constructor(highs: Highs, model: Model, layout: LayoutModel, options: BoundOptions) {
+    const { level, held } = options;
+    this.highs = highs;
     this.model = model;
     this.layout = layout;
-    this.level = level;
+    this.options = options;
     const infinity = Number.POSITIVE_INFINITY;
+    // Held to the same tolerance with which levels are compared, so that rounding does not cut off what is reached.
+    const most = (value: number): number => value + 1e-6 * Math.max(1, Math.abs(value));
     this.violationRow =
-      held.violations === null ? null : this.row(-infinity, held.violations + EPSILON);
+      held.violations === null ? null : this.row(-infinity, most(held.violations));
     this.changeRow =
-      held.changeCostMs === null ? null : this.row(-infinity, held.changeCostMs + EPSILON);
+      held.changeCostMs === null ? null : this.row(-infinity, most(held.changeCostMs));
     const bandRows = held.placed.map((value) =>
       value === null ? null : this.row(value - EPSILON, infinity),
     );
@@ -92,214 +114,329 @@ class ColumnGeneration {
     // The first sets cannot place all that is held: a penalty stands in for what is missing, and only loosens the bound.
     for (const row of bandRows)
       this.column(PENALTY[typeof level === 'object' ? 'band' : level], infinity, [[row, 1]]);
-    this.partitions = this.addCards();
+    this.classes = this.addCards();
     this.addPlaced(bandRows);
   }
 
   private row(lower: number, upper: number): number {
     this.model.addRow(lower, upper, { indices: [], values: [] });
-    this.rows += 1;
-    return this.rows - 1;
+    return this.rowLimits.push([lower, upper]) - 1;
   }
 
   private column(
     cost: number,
     upper: number,
     terms: readonly (readonly [number | null, number])[],
-  ): void {
+  ): number {
     const entries = terms.filter(
       (term): term is readonly [number, number] => term[0] !== null && term[1] !== 0,
     );
-    this.model.addCol(cost, 0, upper, {
-      indices: entries.map(([row]) => row),
-      values: entries.map(([, value]) => value),
-    });
+    const indices = entries.map(([row]) => row);
+    const values = entries.map(([, value]) => value);
+    this.model.addCol(cost, 0, upper, { indices, values });
+    return this.columns.push({ cost, upper, indices, values }) - 1;
   }
 
-  private addCards(): readonly PartitionClass[] {
-    const { layout } = this;
-    const partitions: PartitionClass[] = [];
+  private addCards(): readonly Class[] {
+    const { layout, options } = this;
+    const classes: Class[] = [];
     for (const owner of toCardClasses(layout)) {
       const countRow = this.row(owner.count, owner.count);
       for (const at of usefulOptions(layout, owner.card)) {
         const option = layout.cards[owner.card]?.options[at];
         if (option === undefined) continue;
-        const partitionRow = this.row(Number.NEGATIVE_INFINITY, 0);
-        partitions.push({ owner, at, option, row: partitionRow });
+        const row = this.row(Number.NEGATIVE_INFINITY, 0);
+        classes.push({ partition: { owner, at, option }, row });
         const change = layout.cards[owner.card]?.current === at ? 0 : option.changeCostMs;
-        const cost = this.level === 'change' ? change : 0;
-        const used = cost + (this.level === 'score' && layout.problem.preset === 'pack' ? 1 : 0);
-        this.column(cost, owner.count, [
+        const cost = options.level === 'change' ? change : 0;
+        const opens = options.level === 'score' && layout.problem.preset === 'pack' ? 1 : 0;
+        const empty = this.column(cost, owner.count, [
           [countRow, 1],
           [this.changeRow, change],
         ]);
-        this.column(used, owner.count, [
+        const open = this.column(cost + opens, owner.count, [
           [countRow, 1],
           [this.changeRow, change],
-          [partitionRow, -option.partitions],
+          [row, -option.partitions],
         ]);
+        for (const column of [empty, open]) {
+          this.structure.push({ column, upper: owner.count });
+          this.fixedColumns.push(column);
+        }
       }
     }
-    return partitions;
+    return classes;
   }
 
   private addPlaced(bandRows: readonly (number | null)[]): void {
+    const { level } = this.options;
     for (const [index, { band, value, ranks }] of this.layout.instances.entries()) {
-      const counts = typeof this.level === 'object' && this.level.band === band;
-      this.column(counts ? -value : 0, 1, [
+      const counts = typeof level === 'object' && level.band === band;
+      const placed = this.column(counts ? -value : 0, 1, [
         [this.instanceRows[index] ?? null, -ranks],
         [bandRows[band] ?? null, value],
       ]);
+      this.fixedColumns.push(placed);
     }
   }
 
-  run(shouldStop: () => boolean): number | null {
-    const duals = (): ArrayLike<number> => this.model.getSolution().rowDual ?? [];
+  run(): LevelBound {
     // Each alone first, so that there is a solution to start from.
-    for (const partition of this.partitions) {
+    for (const one of this.classes) {
       for (const [index, instance] of this.layout.instances.entries()) {
-        if (this.suits(partition, index) && instance.bytes <= partition.option.usableBytes)
-          this.addSet(partition, [index]);
+        if (suits(this.layout, one.partition, instance)) this.addSet(one, [index]);
       }
     }
+    const relaxed = this.relax();
+    const { level, reached, timeLimitS } = this.options;
+    const sign = typeof level === 'object' ? -1 : 1;
+    if (relaxed === null) return { bound: null, solvedS: 0 };
+    // Minimised from here on: values placed count negative.
+    const goal = reached === null ? null : sign * reached - this.leastGain();
+    if (goal === null || relaxed > goal + EPSILON || timeLimitS <= 0)
+      return { bound: sign * relaxed, solvedS: 0 };
+    const bound = Math.min(this.branch(relaxed, goal), goal + this.leastGain());
+    return { bound: sign * Math.max(relaxed, bound), solvedS: this.spentS() };
+  }
+
+  /**
+   * The least value when the cards of each option are whole, and below that the instances too; the model has been
+   * solved with the present limits. Not less than the floor, which is known to be a bound.
+   */
+  private branch(floor: number, goal: number): number {
+    this.nodes += 1;
+    let at = this.mostBroken();
+    if (at === null) {
+      const relaxed = this.relax();
+      if (relaxed === null) return floor;
+      if (relaxed > goal + EPSILON) return relaxed;
+      at = this.mostBroken();
+      if (at === null) return Math.max(floor, this.solveWhole(relaxed, goal));
+    }
+    const { column, value } = at;
+    const [lower, upper] = this.limits.get(column) ?? [0, at.upper];
+    let least = Number.POSITIVE_INFINITY;
+    for (const [from, to] of [
+      [Math.ceil(value), upper],
+      [lower, Math.floor(value)],
+    ] as const) {
+      if (this.nodes > MAX_NODES || this.spentS() > this.options.timeLimitS) return floor;
+      this.limit(column, from, to);
+      const below = this.relax(goal);
+      const bound =
+        below === null ? floor : below > goal + EPSILON ? below : this.branch(floor, goal);
+      least = Math.min(least, bound);
+      this.limit(column, lower, upper);
+      if (least <= floor + EPSILON) break;
+    }
+    return least;
+  }
+
+  /** The option whose number of cards is furthest from whole; null when all are whole. */
+  private mostBroken(): {
+    readonly column: number;
+    readonly upper: number;
+    readonly value: number;
+  } | null {
+    const values = this.model.getSolution().colValue ?? [];
+    let found: { readonly column: number; readonly upper: number; readonly value: number } | null =
+      null;
+    let furthest = 1e-6;
+    for (const { column, upper } of this.structure) {
+      const value = values[column] ?? 0;
+      const off = Math.abs(value - Math.round(value));
+      if (off <= furthest) continue;
+      furthest = off;
+      found = { column, upper, value };
+    }
+    return found;
+  }
+
+  /** How much better a better solution is at least. */
+  private leastGain(): number {
+    const { step, reached } = this.options;
+    return step > 0 ? step : LEAST_GAIN * Math.max(1, Math.abs(reached ?? 0));
+  }
+
+  /**
+   * The relaxation's value once no set would improve it, or a bound on it that is beyond the goal; as soon as it is
+   * known to be within the goal, what it is by then. Null when not found.
+   */
+  private relax(goal: number = Number.NEGATIVE_INFINITY): number | null {
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
-      if (shouldStop()) return null;
       this.model.run();
       if (this.model.info.get('primal_solution_status') !== 2) return null;
-      const prices = duals();
-      let added = 0;
-      for (const partition of this.partitions) {
-        const set = this.bestSet(partition, prices);
-        if (set === null) return null;
-        if (set.length === 0) continue;
-        this.addSet(partition, set);
-        added += 1;
-      }
-      if (added === 0) {
-        const value = this.model.getObjectiveValue();
-        return typeof this.level === 'object' ? -value : value;
-      }
+      const value = this.model.getObjectiveValue();
+      if (value <= goal || this.spentS() > this.options.timeLimitS + GRACE_S) return value;
+      const prices = this.model.getSolution().rowDual ?? [];
+      let priced = this.price(prices, QUICK_SETS);
+      if (priced.added === 0 && !priced.seenAll) priced = this.price(prices, MAX_SETS);
+      if (priced.added === 0) return priced.seenAll ? value : null;
+      if (
+        priced.seenAll &&
+        value + priced.slack > goal + EPSILON &&
+        goal > Number.NEGATIVE_INFINITY
+      )
+        return value + priced.slack;
     }
     return null;
   }
 
-  private suits({ owner, option }: PartitionClass, index: number): boolean {
-    const instance = this.layout.instances[index];
-    if (instance === undefined || instance.allowed[option.kind] !== true) return false;
-    if (instance.pinCard !== -1 && instance.pinCard !== owner.card) return false;
-    return instance.ranks === 1 || option.partitions === 1 || option.partitions >= instance.ranks;
-  }
-
-  /** What an instance adds to the level and to held rows where it is. */
-  private costs(
-    { owner, at, option }: PartitionClass,
-    index: number,
-  ): {
-    readonly own: number;
-    readonly violation: number;
-    readonly move: number;
-  } {
-    const instance = this.layout.instances[index];
-    if (instance === undefined) return { own: 0, violation: 0, move: 0 };
-    const violation = (instance.violation[option.kind] ?? 0) / instance.ranks;
-    const stays =
-      instance.assignedCard === owner.card && this.layout.cards[owner.card]?.current === at;
-    const move = stays ? 0 : moveCostMs(this.layout, instance, -1, -1, -1);
-    const score =
-      this.layout.problem.preset === 'latency'
-        ? (instance.score[option.kind] ?? 0) / instance.ranks
-        : 0;
-    const own =
-      this.level === 'violations'
-        ? violation
-        : this.level === 'change'
-          ? move
-          : this.level === 'score'
-            ? score
-            : 0;
-    return { own, violation, move };
-  }
-
-  private addSet(partition: PartitionClass, set: readonly number[]): void {
-    let own = 0;
-    let violations = 0;
-    let moves = 0;
-    for (const index of set) {
-      const costs = this.costs(partition, index);
-      own += costs.own;
-      violations += costs.violation;
-      moves += costs.move;
+  /** Adds sets that improve the relaxation. `slack` is the most by which all others could change its value. */
+  private price(
+    prices: ArrayLike<number>,
+    limit: number,
+  ): { readonly added: number; readonly seenAll: boolean; readonly slack: number } {
+    let added = 0;
+    let slack = 0;
+    let seenAll = true;
+    for (const one of this.classes) {
+      const { option, owner } = one.partition;
+      const found: (readonly number[])[] = [];
+      const least = EPSILON - (prices[one.row] ?? 0);
+      let most = 0;
+      const all = searchSets(
+        this.layout,
+        option,
+        this.itemsOf(one.partition, prices).filter(({ profit }) => profit > EPSILON),
+        {
+          least,
+          climb: true,
+          limit,
+          found: (set, profit) => {
+            found.push(set);
+            most = profit + (prices[one.row] ?? 0);
+          },
+        },
+      );
+      seenAll &&= all;
+      slack -= most * option.partitions * owner.count;
+      // The last ones are the best; a few of them at once save rounds.
+      for (const set of found.slice(-5)) if (this.addSet(one, set).isNew) added += 1;
     }
-    this.column(own, Number.POSITIVE_INFINITY, [
-      [partition.row, 1],
-      [this.violationRow, violations],
-      [this.changeRow, moves],
-      ...set.map((index) => [this.instanceRows[index] ?? null, 1] as const),
-    ]);
+    return { added, seenAll, slack };
   }
 
-  /** The set with the most negative reduced cost; empty when none is negative, null when too many were looked at. */
-  private bestSet(partition: PartitionClass, prices: ArrayLike<number>): readonly number[] | null {
-    const { layout } = this;
-    const { option } = partition;
-    const items = layout.instances.flatMap((instance, index) => {
-      if (!this.suits(partition, index)) return [];
-      const { own, violation, move } = this.costs(partition, index);
+  private itemsOf(partition: PartitionClass, prices: ArrayLike<number>): readonly PricedItem[] {
+    return this.layout.instances.flatMap((instance, index): readonly PricedItem[] => {
+      if (!suits(this.layout, partition, instance)) return [];
+      const { own, violation, move } = columnCost(
+        this.layout,
+        this.options.level,
+        partition,
+        instance,
+      );
+      const held =
+        (this.violationRow === null ? 0 : violation) + (this.changeRow === null ? 0 : move);
       const profit =
         (prices[this.instanceRows[index] ?? -1] ?? 0) +
         (prices[this.violationRow ?? -1] ?? 0) * violation +
         (prices[this.changeRow ?? -1] ?? 0) * move -
         own;
-      return profit > EPSILON
-        ? [{ index, instance, profit, density: profit / instance.bytes }]
-        : [];
+      return [{ index, instance, profit, free: own === 0 && held === 0 }];
     });
-    items.sort((a, b) => b.density - a.density);
-    let most = EPSILON - (prices[partition.row] ?? 0);
-    let best: readonly number[] = [];
-    const chosen: number[] = [];
-    let looked = 0;
-    const descend = (seat: Seat, from: number, profit: number): void => {
-      looked += 1;
-      if (profit > most) {
-        most = profit;
-        best = [...chosen];
-      }
-      if (seat.exclusive || looked > MAX_SETS) return;
-      for (let at = from; at < items.length; at += 1) {
-        const item = items[at];
-        if (item === undefined) return;
-        const room = option.usableBytes - seat.usedBytes;
-        if (profit + room * item.density <= most) return;
-        if (!mayJoin(seat, item.instance, option, layout.neighbourBudget)) continue;
-        if (chosen.some((other) => item.instance.apart?.has(other) === true)) continue;
-        const next = { ...seat };
-        join(next, item.instance, option, layout.neighbourBudget);
-        chosen.push(item.index);
-        descend(next, at + 1, profit + item.profit);
-        chosen.pop();
-      }
-    };
-    descend(emptySeat(), 0, 0);
-    return looked > MAX_SETS ? null : best;
+  }
+
+  private addSet(
+    { partition, row }: Class,
+    set: readonly number[],
+  ): { readonly column: number; readonly isNew: boolean } {
+    const key = `${row} ${set.toSorted((a, b) => a - b).join(' ')}`;
+    const known = this.known.get(key);
+    if (known !== undefined) return { column: known, isNew: false };
+    let own = 0;
+    let violations = 0;
+    let moves = 0;
+    for (const index of set) {
+      const instance = this.layout.instances[index];
+      if (instance === undefined) continue;
+      const costs = columnCost(this.layout, this.options.level, partition, instance);
+      own += costs.own;
+      violations += costs.violation;
+      moves += costs.move;
+    }
+    const column = this.column(own, Number.POSITIVE_INFINITY, [
+      [row, 1],
+      [this.violationRow, violations],
+      [this.changeRow, moves],
+      ...set.map((index) => [this.instanceRows[index] ?? null, 1] as const),
+    ]);
+    this.known.set(key, column);
+    return { column, isNew: true };
+  }
+
+  private limit(column: number, lower: number, upper: number): void {
+    this.limits.set(column, [lower, upper]);
+    this.model.changeColBounds(column, lower, upper);
+  }
+
+  private spentS(): number {
+    return this.model.getRunTime() + this.wholeS;
+  }
+
+  /** The least value in whole numbers, as far as HiGHS gets; what is relaxed when there are too many columns. */
+  private solveWhole(relaxed: number, goal: number): number {
+    const prices = Float64Array.from(this.model.getSolution().rowDual ?? []);
+    const gap = goal - relaxed + EPSILON;
+    const sets: (readonly [Class, readonly number[]])[] = [];
+    for (const one of this.classes) {
+      const { partition, row } = one;
+      const items = this.itemsOf(partition, prices);
+      const all = searchSets(this.layout, partition.option, items, {
+        least: -(prices[row] ?? 0) - gap,
+        climb: false,
+        limit: 10 * MAX_COLUMNS,
+        found: (set) => {
+          if (!hasRoomFor(this.layout, partition.option, items, set)) sets.push([one, set]);
+        },
+      });
+      if (!all || sets.length > MAX_COLUMNS) return relaxed;
+    }
+    const used = new Set<number>(this.fixedColumns);
+    for (const [one, set] of sets) used.add(this.addSet(one, set).column);
+    const whole = this.highs.createModel();
+    try {
+      return this.solveColumns(whole, [...used], goal) ?? relaxed;
+    } finally {
+      this.wholeS += whole.getRunTime();
+      whole.dispose();
+    }
+  }
+
+  private solveColumns(whole: Model, used: readonly number[], goal: number): number | null {
+    const { modelStatus, variableType } = this.highs.constants;
+    whole.options.set('output_flag', false);
+    for (const [lower, upper] of this.rowLimits)
+      whole.addRow(lower, upper, { indices: [], values: [] });
+    const costs: [number, number][] = [];
+    for (const [at, column] of used.entries()) {
+      const { cost, upper, indices, values } = this.columns[column] ?? EMPTY;
+      const [least, most] = this.limits.get(column) ?? [0, upper];
+      whole.addCol(cost, least, most, { indices, values });
+      if (cost !== 0) costs.push([at, cost]);
+    }
+    // What is not better than what is reached need not be looked at.
+    whole.addRow(Number.NEGATIVE_INFINITY, goal, {
+      indices: costs.map(([at]) => at),
+      values: costs.map(([, cost]) => cost),
+    });
+    const types = used.map(() => variableType.integer);
+    whole.changeColsIntegrality({ kind: 'range', from: 0, to: used.length - 1 }, types);
+    whole.options.set('mip_rel_gap', 0);
+    whole.options.set('mip_abs_gap', this.leastGain() / 2);
+    whole.options.set('time_limit', Math.max(0.1, this.options.timeLimitS - this.spentS()));
+    whole.run();
+    if (whole.getModelStatus() === modelStatus.infeasible) return Number.POSITIVE_INFINITY;
+    const dual = Number(whole.info.get('mip_dual_bound'));
+    return Number.isFinite(dual) ? dual : null;
   }
 }
 
-/** Cards that differ in nothing that matters, together. */
-function toCardClasses(layout: LayoutModel): readonly CardClass[] {
-  const special = new Set<number>();
-  for (const { pinCard, assignedCard } of layout.instances) {
-    special.add(pinCard);
-    special.add(assignedCard);
-  }
-  const classes = new Map<string, CardClass>();
-  for (const [card, { options, current }] of layout.cards.entries()) {
-    const alike = options.map(({ kind, changeCostMs }) => `${kind}:${changeCostMs}`).join(' ');
-    const useful = [...usefulOptions(layout, card)].join(',');
-    const key = special.has(card) ? `card ${card}` : `${alike} ${current} ${useful}`;
-    const found = classes.get(key);
-    if (found === undefined) classes.set(key, { card, count: 1 });
-    else found.count += 1;
-  }
-  return [...classes.values()];
+const EMPTY: Column = { cost: 0, upper: 0, indices: [], values: [] };
+
+interface Column {
+  readonly cost: number;
+  readonly upper: number;
+  readonly indices: readonly number[];
+  readonly values: readonly number[];
 }

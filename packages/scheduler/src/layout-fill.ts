@@ -4,7 +4,7 @@
  * for fleets where every byte counts.
  */
 import { emptySeat, join, type ModelOption, mayJoin, type Seat } from './layout-model.js';
-import type { LayoutState, Spot } from './layout-state.js';
+import type { LayoutState } from './layout-state.js';
 
 /** A filled partition counts as full when no more than this share of it is left. */
 const FULL = 0.0005;
@@ -30,7 +30,7 @@ export interface Backlog {
 /** The instances of a list that have no place and no pin, largest first. */
 export function bySize(state: LayoutState, indices: readonly number[]): Backlog {
   const open = indices
-    .filter((index) => state.spots[index] === null && state.instance(index).pinCard < 0)
+    .filter((index) => !state.isPlaced(index) && state.instance(index).pinCard < 0)
     .sort((a, b) => state.instance(b).bytes - state.instance(a).bytes || a - b);
   return {
     groups: open.filter((index) => state.instance(index).ranks > 1),
@@ -40,11 +40,11 @@ export function bySize(state: LayoutState, indices: readonly number[]): Backlog 
 
 /** Fills empty cards of a state in their order; only layouts of each card's present memory mode are looked at. */
 export function fillCards(state: LayoutState, cards: readonly number[]): void {
-  let left = bySize(state, [...state.spots.keys()]);
+  let left = bySize(state, state.waiting());
   for (const card of cards) {
     if (left.groups.length + left.singles.length === 0) return;
-    if (state.onCard(card).length > 0 || !fillCard(state, card, left)) continue;
-    const open = (index: number): boolean => state.spots[index] === null;
+    if (state.onCardCount[card] !== 0 || !fillCard(state, card, left)) continue;
+    const open = (index: number): boolean => !state.isPlaced(index);
     left = { groups: left.groups.filter(open), singles: left.singles.filter(open) };
   }
 }
@@ -57,7 +57,7 @@ export function fillCard(state: LayoutState, card: number, left: Backlog): boole
   for (const { index, spots } of fill.taken)
     state.add(
       index,
-      spots.map((partition): Spot => ({ card, partition })),
+      spots.map((partition) => card * state.seatsPerCard + partition),
     );
   return true;
 }
@@ -85,7 +85,7 @@ function fillOption(state: LayoutState, at: number, option: ModelOption, left: B
   // Groups of ranks first: they need several partitions at once.
   for (const index of left.groups) {
     const instance = state.instance(index);
-    if (state.spots[index] !== null || instance.ranks > option.partitions) continue;
+    if (state.isPlaced(index) || instance.ranks > option.partitions) continue;
     if (instance.bytes < option.usableBytes / 2 || !suits(state, index, option)) continue;
     const open = seats.flatMap((seat, partition) =>
       mayJoin(seat, instance, option, budget) ? [partition] : [],
@@ -150,7 +150,7 @@ function bestSubset(
       const index = left[at] ?? 0;
       scanned += 1;
       if (scanned > MAX_SCANNED) return true;
-      if (used.has(index) || state.spots[index] !== null) continue;
+      if (used.has(index) || state.isPlaced(index)) continue;
       const instance = state.instance(index);
       if (instance.bytes === lastBytes || !suits(state, index, option)) continue;
       if (!mayJoin(seat, instance, option, budget)) continue;

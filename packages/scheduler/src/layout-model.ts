@@ -4,6 +4,7 @@
  */
 import { BANDS } from '@aim-gpu/core';
 import { DEFAULT_ASSUMPTIONS } from '@aim-gpu/performance';
+import { usefulModes } from './layout-options.js';
 import type { LayoutOption, LayoutProblem } from './layout-problem.js';
 
 /** Cost of stopping and starting an engine elsewhere: about a minute (vLLM 0.9 on MI300X without download: 62 s). */
@@ -27,7 +28,7 @@ export interface ModelOption {
 }
 
 /** A card in numbers. */
-interface ModelCard {
+export interface ModelCard {
   readonly hive: number;
   readonly options: readonly ModelOption[];
   readonly current: number | null;
@@ -39,6 +40,8 @@ export interface ModelInstance {
   readonly value: number;
   readonly ranks: number;
   readonly bytes: number;
+  /** How early it chooses among those of its band: bytes, more when its value is more. */
+  readonly weight: number;
   readonly exclusive: boolean;
   readonly urgent: boolean;
   /** By kind of partition: whether it may be there, and what it is there. */
@@ -62,7 +65,14 @@ export interface LayoutModel {
   readonly instances: readonly ModelInstance[];
   /** Cards of each hive. */
   readonly hives: readonly (readonly number[])[];
+  /** Memory modes that each hive may be in to advantage. */
+  readonly hiveModes: readonly (readonly string[])[];
   readonly kinds: number;
+  /** Most partitions that a card can have, and most ranks of an instance; at least 1. */
+  readonly seatsPerCard: number;
+  readonly maxRanks: number;
+  /** Whether the last level counts cards in use; else it is latency. */
+  readonly isPack: boolean;
   /** Busy time that neighbours of an urgent instance may have together. */
   readonly neighbourBudget: number;
 }
@@ -120,6 +130,7 @@ export function toLayoutModel(problem: LayoutProblem): LayoutModel {
       value: instance.value,
       ranks: instance.ranks,
       bytes: instance.bytes,
+      weight: instance.bytes * Math.sqrt(instance.value),
       exclusive: instance.exclusive,
       urgent: band <= LAST_URGENT,
       allowed: kinds.map(
@@ -146,7 +157,11 @@ export function toLayoutModel(problem: LayoutProblem): LayoutModel {
     cards,
     instances,
     hives,
+    hiveModes: hives.map((members) => usefulModes(cards, members)),
     kinds: kinds.length,
+    seatsPerCard: kinds.reduce((most, { option }) => Math.max(most, option.partitions), 1),
+    maxRanks: instances.reduce((most, { ranks }) => Math.max(most, ranks), 1),
+    isPack: problem.preset === 'pack',
     neighbourBudget: problem.slowdown / NEIGHBOUR_COST,
   };
 }
@@ -182,8 +197,8 @@ export function emptySeat(): Seat {
   return { usedBytes: 0, busy: 0, limit: 1, count: 0, exclusive: false };
 }
 
-// Sums of busy shares carry rounding; a budget met to the last digit is met.
-const BUSY_TOLERANCE = 1e-9;
+/** Sums of busy shares carry rounding; a budget met to the last digit is met. */
+export const BUSY_TOLERANCE = 1e-9;
 
 /** Whether an instance may join a partition, by memory, exclusiveness, load and slowdown. */
 export function mayJoin(

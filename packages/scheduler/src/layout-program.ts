@@ -5,6 +5,7 @@
  */
 import type { Highs, Model } from 'highs';
 import { type LayoutModel, moveCostMs } from './layout-model.js';
+import { usefulOptions } from './layout-options.js';
 import type { LayoutSolution } from './layout-problem.js';
 
 /** A linear expression: coefficients by column. */
@@ -337,36 +338,4 @@ class ProgramBuilder {
       },
     };
   }
-}
-
-/**
- * Options that can be part of a best solution. Another memory mode than the hive has now is left out where each of its
- * options has a twin in the present mode that is as large, as fast and no dearer to get to.
- */
-export function usefulOptions(layout: LayoutModel, card: number): ReadonlySet<number> {
-  const members = layout.hives[layout.cards[card]?.hive ?? 0] ?? [];
-  const modes = new Set(
-    members.map((member) => {
-      const { options = [], current = null } = layout.cards[member] ?? {};
-      return current === null ? null : (options[current]?.memory ?? null);
-    }),
-  );
-  const [mode] = modes;
-  const all = new Set(layout.cards[card]?.options.keys() ?? []);
-  if (modes.size !== 1 || mode === null || mode === undefined) return all;
-  const dominated = members.every((member) => {
-    const { options = [] } = layout.cards[member] ?? {};
-    return options.every((option) =>
-      options.some(
-        (twin) =>
-          twin.memory === mode &&
-          twin.partitions === option.partitions &&
-          twin.usableBytes >= option.usableBytes &&
-          twin.speed >= option.speed &&
-          twin.changeCostMs <= option.changeCostMs,
-      ),
-    );
-  });
-  if (!dominated) return all;
-  return new Set([...all].filter((at) => layout.cards[card]?.options[at]?.memory === mode));
 }

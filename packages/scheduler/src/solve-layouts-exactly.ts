@@ -5,7 +5,8 @@
  */
 import type { Highs } from 'highs';
 import { loadHighs } from './internal/load-highs.js';
-import { type BoundedLevel, boundLevel, type HeldLevels } from './layout-bound.js';
+import { boundLevel } from './layout-bound.js';
+import type { BoundedLevel, HeldLevels } from './layout-columns.js';
 import { type LayoutModel, toLayoutModel } from './layout-model.js';
 import type { LayoutProblem, LayoutSolution } from './layout-problem.js';
 import { buildLayoutProgram, type LayoutProgram, type Terms } from './layout-program.js';
@@ -81,13 +82,15 @@ function solveLevels(
     const reached = isStart ? level.reached : null;
     const met = (): boolean => reached !== null && !isBetter(level, bounds[at] ?? 0, reached);
     if (!met()) {
-      const held = toHeld(bounds, at);
-      const relaxed = boundLevel(highs, layout, {
+      const { bound, solvedS } = boundLevel(highs, layout, {
         level: LEVELS[at] ?? 'score',
-        held,
-        shouldStop: () => false,
+        held: toHeld(bounds, at),
+        reached,
+        step: level.step,
+        timeLimitS: leftS,
       });
-      if (relaxed !== null) bounds[at] = tightest(level, relaxed);
+      leftS -= solvedS;
+      if (bound !== null) bounds[at] = tightest(level, bound);
     }
     if (reached !== null && met()) {
       bounds[at] = reached;

@@ -41,11 +41,11 @@ export function worthOfPlan(problem: LayoutProblem, plan: Plan): Worth {
   for (const { instance, shares } of plan.placements) {
     const index = instanceIndex.get(instance);
     if (index === undefined) continue;
-    const spots = shares.flatMap(({ node, card, partition }) => {
+    const seats = shares.flatMap(({ node, card, partition }) => {
       const at = cardIndex.get(`${node} ${card}`);
-      return at === undefined ? [] : [{ card: at, partition }];
+      return at === undefined ? [] : [at * model.seatsPerCard + partition];
     });
-    state.add(index, spots);
+    state.add(index, seats);
   }
   return state.worth();
 }
