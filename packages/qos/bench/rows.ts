@@ -43,10 +43,34 @@ const repeat = (times: number, run: () => void): void => {
   for (let index = 0; index < times; index += 1) run();
 };
 
-/** Warms up, then measures. */
-function measured(operation: () => void, operations: number): number {
-  repeat(operations / 4, operation);
-  return cpuNs(operations, () => repeat(operations, operation));
+/** Least CPU time that everybody warms up for: compiled and in a steady state, whatever an operation costs. */
+const WARM_NS = 1e9;
+/** Least CPU time of a measurement. */
+const MEASURED_NS = 1.5e9;
+
+const spentNs = (): number => {
+  const { user, system } = process.cpuUsage();
+  return (user + system) * 1000;
+};
+
+/** Runs an operation in batches until so many of them and so much CPU time have passed; CPU time of one. */
+function steady(operation: () => void, least: number, leastNs: number, batch: number): number {
+  const start = spentNs();
+  let operations = 0;
+  for (let spent = 0; operations < least || spent < leastNs; spent = spentNs() - start) {
+    repeat(batch, operation);
+    operations += batch;
+  }
+  return (spentNs() - start) / operations;
+}
+
+/**
+ * Warms up, then measures, for our pieces and their peers alike. A queue's steady state is reached only when as many
+ * operations as it holds have passed, `turnover`: before that its backlog is still the one it was filled with.
+ */
+function measured(operation: () => void, turnover: number = 0, batch: number = 1_000): number {
+  steady(operation, turnover, WARM_NS, batch);
+  return steady(operation, 0, MEASURED_NS, batch);
 }
 
 const UNBOUNDED = { count: null, bytes: null, tokens: null };
@@ -56,7 +80,7 @@ function ourQueue(
   size: number,
   edf: boolean,
   keep: boolean = false,
-): { pair: () => void; cancel: () => number } {
+): { pair: () => void; cancels: (count: number) => number } {
   const queue = createFairQueue<number>({ total: UNBOUNDED, perBand: UNBOUNDED });
   const tickets: QueueTicket<number>[] = [];
   let nowMs = 0;
@@ -85,12 +109,21 @@ function ourQueue(
       if (ticket !== null) queue.take(ticket, nowMs);
       add();
     },
-    cancel: () => {
-      // A tenth of the backlog, from all over it.
-      const chosen = tickets.filter((_, index) => index % 10 === 5);
-      return cpuNs(chosen.length, () => {
-        for (const ticket of chosen) queue.cancel(ticket, nowMs);
-      });
+    cancels: (cancels: number): number => {
+      // A tenth of the backlog from all over it, as many come in their place, untimed; and again.
+      let spent = 0;
+      let done = 0;
+      while (done < cancels) {
+        const from = random(10);
+        const chosen: number[] = [];
+        for (let at = from; at < tickets.length; at += 10) chosen.push(at);
+        spent += cpuNs(1, () => {
+          for (const at of chosen) queue.cancel(tickets[at] as QueueTicket<number>, nowMs);
+        });
+        for (const at of chosen) tickets[at] = add();
+        done += chosen.length;
+      }
+      return spent / done;
     },
   };
 }
@@ -143,8 +176,8 @@ function ourLimits(size: number, kept: boolean): number {
   return measured(() => {
     index += 1;
     const at = order[index & ((1 << 18) - 1)] as number;
-    limits.reserve(subjects[at] as (typeof subjects)[0], cost, performance.now());
-  }, 1_000_000);
+    limits.reserve(subjects[at] as (typeof subjects)[0], cost, systemClock.monoMs());
+  });
 }
 
 const REQUESTS: readonly AdmitRequest[] = TENANTS.map((tenant, index) => ({
@@ -220,6 +253,12 @@ async function pQueueTasks(operations: number): Promise<void> {
   await Promise.all(all);
 }
 
+/** Cancels until everything is compiled, then as many again and more. */
+function steadyCancels(cancels: (count: number) => number, size: number): number {
+  cancels(Math.max(300_000, size / 5));
+  return cancels(Math.max(500_000, size / 2));
+}
+
 /** A row's name. */
 export type RowName =
   | 'bands'
@@ -236,31 +275,36 @@ export type RowName =
 const ROWS: Readonly<Record<RowName, (subject: string, size: number) => number | Promise<number>>> =
   {
     bands: (subject, size) => {
-      if (subject === 'qos') return measured(ourQueue(size, false).pair, 400_000);
-      if (subject === 'tinyqueue') return measured(tinyQueue(size, false), 400_000);
-      return measured(pQueue(size), 4_000);
+      if (subject === 'qos') return measured(ourQueue(size, false).pair, size * 2);
+      if (subject === 'tinyqueue') return measured(tinyQueue(size, false), size * 2);
+      return measured(pQueue(size), size * 2, 100);
     },
     edf: (subject, size) =>
-      measured(subject === 'qos' ? ourQueue(size, true).pair : tinyQueue(size, true), 400_000),
+      measured(subject === 'qos' ? ourQueue(size, true).pair : tinyQueue(size, true), size * 2),
     'cancel-fifo': (subject, size) => {
-      if (subject === 'qos') {
-        ourQueue(10_000, false).cancel();
-        return ourQueue(size, false).cancel();
-      }
+      if (subject === 'qos') return steadyCancels(ourQueue(size, false, true).cancels, size);
       const queue = new PriorityQueue();
-      for (let index = 0; index < size; index += 1) {
-        queue.enqueue(() => Promise.resolve(), { priority: random(5), id: String(index) });
-      }
-      const ids = Array.from({ length: 200 }, (_, index) => String(index * 37 + 5));
-      return cpuNs(ids.length, () => {
-        for (const id of ids) queue.remove(id);
-      });
+      const ids: string[] = [];
+      let next = 0;
+      const add = (): string => {
+        next += 1;
+        queue.enqueue(() => Promise.resolve(), { priority: random(5), id: String(next) });
+        return String(next);
+      };
+      for (let index = 0; index < size; index += 1) ids.push(add());
+      const cancels = (count: number): number => {
+        const chosen = Array.from({ length: count }, (_, index) => (index * 37 + 5) % size);
+        const ns = cpuNs(count, () => {
+          for (const at of chosen) queue.remove(ids[at] as string);
+        });
+        for (const at of chosen) ids[at] = add();
+        return ns;
+      };
+      cancels(200);
+      return cancels(200);
     },
-    'cancel-edf': (_subject, size) => {
-      ourQueue(10_000, true).cancel();
-      return ourQueue(size, true).cancel();
-    },
-    'admit-sync': () => measured(syncAdmission(), 400_000),
+    'cancel-edf': (_subject, size) => steadyCancels(ourQueue(size, true, true).cancels, size),
+    'admit-sync': () => measured(syncAdmission()),
     'admit-promise': async (subject, size) => {
       const run =
         subject === 'qos'
@@ -268,8 +312,11 @@ const ROWS: Readonly<Record<RowName, (subject: string, size: number) => number |
           : subject === 'async.priorityQueue'
             ? asyncPriorityQueue
             : pQueueTasks;
-      await run(size / 4);
-      return cpuNsAsync(size, () => run(size));
+      // Everybody warms up with as many and is measured three times over.
+      for (let round = 0; round < 3; round += 1) await run(size);
+      return cpuNsAsync(size * 3, async () => {
+        for (let round = 0; round < 3; round += 1) await run(size);
+      });
     },
     'memory-bytes': async (_subject, size) => {
       const qos = openQos(1);
@@ -317,7 +364,7 @@ const ROWS: Readonly<Record<RowName, (subject: string, size: number) => number |
       return measured(() => {
         nowMs += 0.05;
         tracker.record(records[Math.floor(nowMs) & 63] as (typeof records)[0], nowMs);
-      }, 2_000_000);
+      });
     },
   };
 

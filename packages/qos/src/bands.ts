@@ -102,7 +102,21 @@ export function toBandPolicies(changes: BandPolicyChanges = {}): readonly BandPo
 
 /** The rank of a band: 0 is the most urgent. */
 export function bandRank(band: Band): number {
-  return BANDS.indexOf(band);
+  // Written out: asked several times for each request, and a search of the table compares strings.
+  switch (band) {
+    case 'critical':
+      return 0;
+    case 'interactive':
+      return 1;
+    case 'standard':
+      return 2;
+    case 'batch':
+      return 3;
+    case 'best_effort':
+      return 4;
+    default:
+      return -1;
+  }
 }
 
 /** The band of a rank; ranks outside the table are the nearest band. */

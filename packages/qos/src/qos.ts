@@ -4,15 +4,17 @@
  */
 import { silentLogger, systemRng } from '@aim-gpu/core';
 import type { Admission, AdmitRequest } from './admission.js';
-import { bandRank, toBandPolicies } from './bands.js';
+import { bandOfRank, bandRank, toBandPolicies } from './bands.js';
 import { createBurstPool } from './burst-pool.js';
 import type { EndpointCapacity } from './endpoint-capacity.js';
+import { resolveFlight, toRefusal } from './internal/answers.js';
 import { type QosContext, waitingIn } from './internal/context.js';
 import { Dispatcher } from './internal/dispatcher.js';
 import { Entrance } from './internal/entrance.js';
 import { Flight, type FlightOwner } from './internal/flight.js';
 import { GroupGuards, GUARDED_RANK } from './internal/group-guards.js';
-import { ModelPool, type PoolHost, resolveFlight, toRefusal } from './internal/model-pool.js';
+import { LiveFlights } from './internal/live-flights.js';
+import { isHeldBack, ModelPool, type PoolHost } from './internal/model-pool.js';
 import { ObserverGuard } from './internal/observer-guard.js';
 import { Preemptor } from './internal/preemptor.js';
 import { Refusals } from './internal/refusals.js';
@@ -36,6 +38,12 @@ const RAMP_MS = 10_000;
 /** What of an endpoint is filled right after a restore: engines may still work for the process that died. */
 const RAMP_START = 0.25;
 
+let lastResolve: ((admission: Admission) => void) | null = null;
+/** One executor for all promises: a closure for each would be a good part of what a waiting request costs. */
+function keepResolve(resolve: (admission: Admission) => void): void {
+  lastResolve = resolve;
+}
+
 /** Makes an empty qos object; give it models and endpoints, then admit. */
 export function createQos(options: QosOptions): Qos {
   const logger = options.logger ?? silentLogger;
@@ -55,7 +63,7 @@ export function createQos(options: QosOptions): Qos {
     capacities: new Map(),
     guards: new GroupGuards(),
     limits: createLimits(),
-    live: new Set(),
+    live: new LiveFlights(),
     draining: false,
     closed: false,
     rampEndsMs: Number.NEGATIVE_INFINITY,
@@ -74,7 +82,7 @@ export function createQos(options: QosOptions): Qos {
   };
   const refusals = new Refusals(context, rest);
   const settlement = new Settlement(context, (pool) => {
-    if (pool !== undefined && pool.queue.size > 0) dispatcher.schedule(pool);
+    if (pool !== undefined && pool.queue.count > 0) dispatcher.schedule(pool);
     rest();
   });
   const finish = (flight: Flight, outcome: Parameters<FlightOwner['ended']>[1]): void => {
@@ -98,11 +106,15 @@ export function createQos(options: QosOptions): Qos {
       ...(options.total === undefined ? {} : { total: options.total }),
     },
     freshMs: options.freshMs,
-    ceiling: (band, capacity, now) => guards.of(capacity).ceiling(band, now) * ramp(now),
+    ceiling: (rank, capacity, now) => {
+      const share = ramp(now);
+      if (!isHeldBack(rank)) return share;
+      return guards.of(capacity).ceiling(bandOfRank(rank), now) * share;
+    },
     granted: (flight) => {
       live.add(flight);
-      context.observer.granted(flight.request, flight.waitedMs);
-      if (flight.resolve !== null) resolveFlight(flight, { ok: true, permit: flight });
+      context.observer.granted(flight.request, flight.queueMs);
+      if (flight.resolve !== null) resolveFlight(flight, flight);
     },
     refuse: (flight, reason, now) => {
       refusals.refuse(flight, reason, now);
@@ -112,19 +124,21 @@ export function createQos(options: QosOptions): Qos {
   };
 
   /** Lets a flight wait for an endpoint; resolves when it has one or is refused. */
-  const wait = (flight: Flight, signal: AbortSignal | undefined): Promise<Admission> =>
-    new Promise((resolve) => {
-      flight.resolve = resolve;
-      if (signal === undefined) return;
+  const wait = (flight: Flight, signal: AbortSignal | undefined): Promise<Admission> => {
+    const admitted = new Promise<Admission>(keepResolve);
+    flight.resolve = lastResolve;
+    if (signal !== undefined) {
       flight.signalOfCaller = signal;
       flight.onAbort = () => {
-        if (flight.ticket !== null && flight.state === 'waiting') {
-          pools.get(flight.model)?.queue.cancel(flight.ticket, nowMs());
-          refusals.refuse(flight, 'cancelled', nowMs());
-        }
+        const pool = pools.get(flight.model);
+        if (flight.state !== 'waiting' || flight.lane === null || pool === undefined) return;
+        pool.queue.remove(flight, flight.lane, nowMs());
+        refusals.refuse(flight, 'cancelled', nowMs());
       };
       signal.addEventListener('abort', flight.onAbort, { once: true });
-    });
+    }
+    return admitted;
+  };
 
   const again = (flight: Flight, signal: AbortSignal | undefined): Promise<Admission> => {
     const now = nowMs();
@@ -141,15 +155,15 @@ export function createQos(options: QosOptions): Qos {
     }
     flight.at = null;
     flight.rearm();
-    const { ticket } = flight;
+    const { lane } = flight;
     const spent = (wasPreempted ? flight.preemptions : flight.tries) > context.maxRetries;
-    if (pool === undefined || ticket === null || spent || signal?.aborted) {
-      if (pool !== undefined && ticket !== null) pool.queue.settle(ticket, 0, now);
+    if (pool === undefined || lane === null || spent || signal?.aborted) {
+      if (pool !== undefined && lane !== null) pool.queue.settle(flight, lane, 0, now);
       const reason = signal?.aborted ? 'cancelled' : wasPreempted ? 'preempted' : 'no_endpoint';
       return Promise.resolve(refusals.refuse(flight, reason, now));
     }
     flight.state = 'waiting';
-    pool.queue.restore(ticket, now);
+    pool.queue.restore(flight, lane, now);
     const admitted = wait(flight, signal);
     dispatcher.schedule(pool);
     return admitted;
@@ -184,7 +198,7 @@ export function createQos(options: QosOptions): Qos {
     dispatcher.sweepLeaks(now);
     const pool = pools.get(request.model);
     // Whether it would wait is asked first, so that a null costs the tenant nothing.
-    if (pool !== undefined && !context.draining && pool.queue.size > 0) return null;
+    if (pool !== undefined && !context.draining && pool.queue.count > 0) return null;
     const flight = entrance.enter(request, now);
     if (!(flight instanceof Flight)) return flight;
     const sent = entrance.sendNow(flight, pool as ModelPool, now);
@@ -198,7 +212,7 @@ export function createQos(options: QosOptions): Qos {
   /** What waits must be looked at when an endpoint's picture has changed. */
   const changed = (endpoint: string): void => {
     for (const pool of pools.values()) {
-      if (pool.queue.size > 0 && pool.endpoints.has(endpoint)) dispatcher.schedule(pool);
+      if (pool.queue.count > 0 && pool.endpoints.has(endpoint)) dispatcher.schedule(pool);
     }
   };
   /** Cancels and refuses everything that waits and is asked for. */
@@ -208,15 +222,15 @@ export function createQos(options: QosOptions): Qos {
     which: (flight: Flight) => boolean = () => true,
   ): void => {
     const now = nowMs();
-    for (const ticket of pool.queue.waiting()) {
-      if (!which(ticket.value)) continue;
-      pool.queue.cancel(ticket, now);
-      refusals.refuse(ticket.value, reason, now);
+    for (const flight of pool.queue.waiting()) {
+      if (flight.lane === null || !which(flight)) continue;
+      pool.queue.remove(flight, flight.lane, now);
+      refusals.refuse(flight, reason, now);
     }
   };
   const adopt = (replaced: ReadonlyMap<EndpointCapacity, EndpointCapacity>): void => {
     if (replaced.size === 0) return;
-    for (const flight of live) {
+    for (const flight of live.list()) {
       const next = flight.at === null ? undefined : replaced.get(flight.at);
       if (next === undefined) continue;
       next.acquire(flight.footprint);
@@ -262,7 +276,7 @@ export function createQos(options: QosOptions): Qos {
       if (pool === undefined) return;
       refuseWaiting(pool, 'model_unknown');
       // A model of the same name may come back; its queue must not be given this one's tickets.
-      for (const flight of live) if (flight.model === name) flight.ticket = null;
+      for (const flight of live.list()) if (flight.model === name) flight.lane = null;
       for (const id of pool.endpoints.keys()) capacities.delete(id);
       pools.delete(name);
       remembered.delete(name);
@@ -280,12 +294,12 @@ export function createQos(options: QosOptions): Qos {
       const memory = remembered.get(model);
       if (memory !== undefined && known.size === 0) restoreLimits(pool, memory.model);
       guards.keep(capacities.values());
-      if (pool.queue.size > 0) dispatcher.schedule(pool);
+      if (pool.queue.count > 0) dispatcher.schedule(pool);
     },
     setReservations: (model, reservations) => {
       const pool = pools.get(model);
       pool?.reservations.set(reservations);
-      if (pool !== undefined && pool.queue.size > 0) dispatcher.schedule(pool);
+      if (pool !== undefined && pool.queue.count > 0) dispatcher.schedule(pool);
     },
     observe: (endpoint, sample) => {
       const capacity = capacities.get(endpoint);

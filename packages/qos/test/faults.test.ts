@@ -123,8 +123,8 @@ describe('tenants without end', () => {
       queue.settle(offer.ticket, 10, nowMs);
       if (index % 1_000 === 0) queue.expire(nowMs);
     }
-    // What was taken flows back within a second or two: a few hundred accounts are not at rest.
-    expect(limits.size).toBeLessThan(2_000);
+    // What was taken flows back within a second or two: a few hundred are not at rest, and a few thousand are kept.
+    expect(limits.size).toBeLessThan(6_000);
     const remembered = queue.lags()['standard']?.size ?? 0;
     expect(remembered).toBeLessThanOrEqual(11_000);
   });

@@ -19,7 +19,7 @@ const CONCURRENT = 6;
 const SPENT = 7;
 const CELLS = 8;
 const FIRST_ACCOUNTS = 64;
-const KEPT_ACCOUNTS = 512;
+const KEPT_ACCOUNTS = 4_096;
 /** Callers may be out of order by less than this. */
 const STEP_MS = 1_000;
 

@@ -136,10 +136,10 @@ export class BandLane {
     item.younger = null;
     this.count -= 1;
     this.bytes -= item.bytes;
-    this.tokens -= item.tokens;
+    this.tokens -= item.footprint;
     this.cost -= item.cost;
     lane.remove(item);
-    lane.tokens -= item.tokens;
+    lane.tokens -= item.footprint;
     if (lane.queued === 0) {
       this.weight = this.#active.size === 1 ? 0 : this.weight - lane.waitingWeight;
       this.#virtual = this.virtualTime;
@@ -256,9 +256,9 @@ export class BandLane {
   #entered(item: QueueItem, lane: TenantLane): void {
     this.count += 1;
     this.bytes += item.bytes;
-    this.tokens += item.tokens;
+    this.tokens += item.footprint;
     this.cost += item.cost;
-    lane.tokens += item.tokens;
+    lane.tokens += item.footprint;
     if (lane.heapIndex >= 0) return;
     lane.waitingWeight = lane.weight;
     this.weight += lane.weight;

@@ -6,8 +6,8 @@ import type { Clock, Logger, Rng } from '@aim-gpu/core';
 import type { BandPolicy } from '../bands.js';
 import type { EndpointCapacity } from '../endpoint-capacity.js';
 import type { Limits } from '../limits-interface.js';
-import type { Flight } from './flight.js';
 import type { GroupGuards } from './group-guards.js';
+import type { LiveFlights } from './live-flights.js';
 import type { ModelPool } from './model-pool.js';
 import type { ObserverGuard } from './observer-guard.js';
 
@@ -27,7 +27,7 @@ export interface QosContext {
   readonly guards: GroupGuards;
   readonly limits: Limits;
   /** Permits that hold an endpoint. */
-  readonly live: Set<Flight>;
+  readonly live: LiveFlights;
   draining: boolean;
   closed: boolean;
   /** Endpoints are filled gently until then, after a restore. */
@@ -37,6 +37,6 @@ export interface QosContext {
 /** Requests that wait, in all models. */
 export function waitingIn({ pools }: QosContext): number {
   let sum = 0;
-  for (const pool of pools.values()) sum += pool.queue.size;
+  for (const pool of pools.values()) sum += pool.queue.count;
   return sum;
 }

@@ -7,12 +7,24 @@ import type { Flight } from './flight.js';
 import type { ModelPool } from './model-pool.js';
 
 const LEAK_SWEEPS = 4;
+const NOW: Promise<void> = Promise.resolve();
 
 export class Dispatcher {
   readonly #context: QosContext;
   readonly #onLeak: (flight: Flight) => void;
   readonly #onRest: () => void;
   readonly #dirty: Set<ModelPool> = new Set();
+  /** One function for all looks: a closure for each would be made as often as requests end. */
+  readonly #look: () => void = () => {
+    this.#pumping = false;
+    const nowMs = this.#context.clock.monoMs();
+    for (const each of this.#dirty) {
+      this.#dirty.delete(each);
+      if (each.queue.count > 0) each.pump(nowMs);
+    }
+    this.#arm(nowMs);
+    this.#onRest();
+  };
   #pumping: boolean = false;
   #disarm: (() => void) | null = null;
   #armedForMs: number = Number.POSITIVE_INFINITY;
@@ -29,16 +41,8 @@ export class Dispatcher {
     this.#dirty.add(pool);
     if (this.#pumping) return;
     this.#pumping = true;
-    queueMicrotask(() => {
-      this.#pumping = false;
-      const nowMs = this.#context.clock.monoMs();
-      for (const each of this.#dirty) {
-        this.#dirty.delete(each);
-        if (each.queue.size > 0) each.pump(nowMs);
-      }
-      this.#arm(nowMs);
-      this.#onRest();
-    });
+    // A microtask without the async context that `queueMicrotask` makes for each.
+    void NOW.then(this.#look);
   }
 
   /** Takes back permits without a sign of life; cheap when it was done lately. */
@@ -46,8 +50,8 @@ export class Dispatcher {
     const { live, leakAfterMs, logger, observer } = this.#context;
     if (live.size === 0 || nowMs < this.#nextSweepMs) return;
     this.#nextSweepMs = nowMs + leakAfterMs / LEAK_SWEEPS;
-    for (const flight of live) {
-      const idleMs = nowMs - flight.activeMs;
+    for (const flight of live.list()) {
+      const idleMs = nowMs - (flight.activeMs ?? nowMs);
       if (idleMs < leakAfterMs) continue;
       const { request } = flight;
       logger.warn('permit-leaked', {
@@ -73,7 +77,7 @@ export class Dispatcher {
     const { pools, live, leakAfterMs, closed, clock } = this.#context;
     let soonest = Number.POSITIVE_INFINITY;
     for (const pool of pools.values()) {
-      if (pool.queue.size === 0) continue;
+      if (pool.queue.count === 0) continue;
       soonest = Math.min(soonest, pool.queue.nextExpiryMs(), pool.lookAgainMs(nowMs));
       if (live.size > 0) soonest = Math.min(soonest, nowMs + leakAfterMs / LEAK_SWEEPS);
     }
@@ -91,7 +95,7 @@ export class Dispatcher {
     const nowMs = this.#context.clock.monoMs();
     this.sweepLeaks(nowMs);
     for (const pool of this.#context.pools.values()) {
-      if (pool.queue.size === 0) continue;
+      if (pool.queue.count === 0) continue;
       pool.expire(nowMs);
       pool.pump(nowMs);
     }

@@ -10,12 +10,14 @@ import {
   type RefusalReason,
 } from '../admission.js';
 import { bandRank } from '../bands.js';
+import { toWeight } from '../fair-queue.js';
 import { createFeasibility, type Feasibility } from '../feasibility.js';
 import type { LimitSubject, Reservation } from '../limits-interface.js';
+import { toRefusal } from './answers.js';
 import type { QosContext } from './context.js';
 import { toCost } from './cost.js';
 import { Flight, type FlightOwner } from './flight.js';
-import { type ModelPool, toRefusal } from './model-pool.js';
+import type { ModelPool } from './model-pool.js';
 import type { Refusals } from './refusals.js';
 
 const NO_SUBJECTS: readonly LimitSubject[] = [];
@@ -88,13 +90,9 @@ export class Entrance {
       reservation = result.reservation;
     }
     const expected = pool.outputs.expected(max, nowMs);
-    const flight = new Flight(this.#owner, request, {
-      rank,
-      cost: weights.input * prompt + weights.output * expected,
-      footprint: prompt + high,
-      arrivedMs: nowMs,
-      reservation,
-    });
+    const cost = weights.input * prompt + weights.output * expected;
+    const footprint = prompt + high;
+    const flight = new Flight(this.#owner, request, rank, cost, footprint, nowMs, reservation);
     flight.drawn = drawn;
     if (pool.reservations.size > 0) pool.reservations.asked(request, flight.footprint, nowMs);
     return flight;
@@ -110,7 +108,7 @@ export class Entrance {
       own ?? policy.ttlMs,
       isEmptyPool ? this.#context.emptyPoolWaitMs : policy.ttlMs,
     );
-    if (!isEmptyPool && pool.queue.size > 0) {
+    if (!isEmptyPool && pool.queue.count > 0) {
       const waitMs = pool.predictedWaitMs(rank, request.tenant, request.weight);
       const newcomer = { band: request.band, waitMs, patienceMs, own: own !== null };
       if (!this.#feasibilityOf(pool).allows(newcomer)) {
@@ -118,44 +116,33 @@ export class Entrance {
       }
     }
     // Who is sent at once takes no room in the queue, so there is nothing to shed.
-    const level = rank === 0 || pool.queue.size === 0 ? 0 : pool.shedLevel(rank, nowMs);
-    pool.queue.scaleBound(request.band, level === 0 ? 1 : SHED_SHARE ** level);
-    const result = pool.queue.offer(
-      {
-        value: flight,
-        band: request.band,
-        tenant: request.tenant,
-        weight: request.weight ?? 1,
-        cost: flight.cost,
-        tokens: flight.footprint,
-        bytes: request.bytes ?? 0,
-        deadlineMs: request.ttftMs == null ? undefined : nowMs + request.ttftMs,
-        expiresMs: patienceMs < policy.ttlMs ? nowMs + Math.max(0, patienceMs) : undefined,
-      },
-      nowMs,
-    );
-    if (!result.ok) {
-      const reason = level > 0 && result.of === 'band' ? 'shed' : 'queue_full';
+    const level = rank === 0 || pool.queue.count === 0 ? 0 : pool.shedLevel(rank, nowMs);
+    pool.queue.scaleBound(rank, level === 0 ? 1 : SHED_SHARE ** level);
+    setTimes(flight, patienceMs, policy.ttlMs, nowMs);
+    if (!pool.queue.offer(flight, rank, request.tenant, toWeight(request.weight), nowMs)) {
+      const reason = level > 0 && pool.queue.refusedOf === 'band' ? 'shed' : 'queue_full';
       return this.#refusals.refuse(flight, reason, nowMs);
     }
-    flight.ticket = result.ticket;
-    for (const victim of result.displaced) {
-      this.#refusals.refuse(victim.value, 'displaced', nowMs);
-    }
+    for (const victim of pool.queue.displaced) this.#refusals.refuse(victim, 'displaced', nowMs);
     return null;
   }
 
   /** Sends a flight at once when nothing waits and an endpoint has room; null when it would have to wait. */
   sendNow(flight: Flight, pool: ModelPool, nowMs: number): Admission | null {
-    if (pool.queue.size > 0) return null;
+    if (pool.queue.count > 0) return null;
     const capacity = pool.pick(flight, nowMs);
     if (capacity === null) return null;
     // It passes through the queue all the same, so that fairness counts it.
-    const refused = this.enqueue(flight, pool, nowMs);
-    if (refused !== null || flight.ticket === null) return refused;
-    pool.queue.take(flight.ticket, nowMs);
+    const { rank, request } = flight;
+    pool.queue.scaleBound(rank, 1);
+    if (!pool.queue.pass(flight, rank, request.tenant, toWeight(request.weight), nowMs)) {
+      return this.#refusals.refuse(flight, 'queue_full', nowMs);
+    }
+    // It may come back by `retry`, and waits no longer than it wanted then.
+    const { ttlMs } = pool.state(rank).policy;
+    setTimes(flight, request.deadlineMs ?? ttlMs, ttlMs, nowMs);
     pool.send(flight, capacity, nowMs);
-    return { ok: true, permit: flight };
+    return flight;
   }
 
   #draw(pool: ModelPool, request: AdmitRequest, tokens: number, nowMs: number): number {
@@ -182,6 +169,13 @@ export class Entrance {
     this.#context.observer.refused(request, reason);
     return toRefusal(reason, explainRefusal(reason), { retryAfterMs, account });
   }
+}
+
+/** When its first token is due and when it gives up, where that is not its band's. NaN would block the heap it stands in. */
+function setTimes(flight: Flight, patienceMs: number, ttlMs: number, nowMs: number): void {
+  const { ttftMs } = flight.request;
+  if (ttftMs != null && !Number.isNaN(ttftMs)) flight.ownDeadlineMs = nowMs + ttftMs;
+  if (patienceMs < ttlMs) flight.ownExpiresMs = nowMs + Math.max(0, patienceMs);
 }
 
 /** An expected answer cut to what the accounts can hold at once: a guess alone must not make a request impossible. */

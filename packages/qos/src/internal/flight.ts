@@ -3,12 +3,14 @@
  * that each transition happens once; every effect on queues, capacity and records is the pool's.
  */
 import type { Band } from '@aim-gpu/core';
-import type { Admission, AdmitRequest, Permit, Usage } from '../admission.js';
+import type { Admission, AdmitRequest, Granted, Permit, Usage } from '../admission.js';
 import type { EndpointCapacity } from '../endpoint-capacity.js';
-import type { QueueTicket } from '../fair-queue-interface.js';
 import type { Reservation } from '../limits-interface.js';
 import type { ReservationHold } from '../reservations.js';
 import type { RequestOutcome } from '../slo-tracker.js';
+import { toCost } from './cost.js';
+import type { QueueItem } from './queue-item.js';
+import type { TenantLane } from './tenant-lane.js';
 
 /** What a flight needs of its pool. */
 export interface FlightOwner {
@@ -30,60 +32,116 @@ const TEMPO_MS = 250;
  */
 export type FlightState = 'waiting' | 'sent' | 'streaming' | 'stopping' | 'cut' | 'ended';
 
-export class Flight implements Permit {
-  readonly request: AdmitRequest;
-  readonly rank: number;
-  /** Weighted tokens for fairness, and tokens for capacity, as expected at admission. */
-  readonly cost: number;
-  readonly footprint: number;
-  readonly arrivedMs: number;
-  readonly owner: FlightOwner;
-  state: FlightState = 'waiting';
-  reservation: Reservation | null;
-  ticket: QueueTicket<Flight> | null = null;
-  resolve: ((admission: Admission) => void) | null = null;
-  signalOfCaller: AbortSignal | null = null;
-  onAbort: (() => void) | null = null;
-  at: EndpointCapacity | null = null;
-  hold: ReservationHold | null = null;
+/**
+ * The request, its place in the queue, the permit and the answer that grants it are one object: of what is made for each
+ * request, this is nearly all.
+ */
+export class Flight implements QueueItem, Permit, Granted {
+  declare readonly cost: number;
+  declare readonly footprint: number;
+  declare readonly bytes: number;
+  declare readonly enqueuedMs: number;
+  declare ownDeadlineMs: number | null;
+  declare ownExpiresMs: number | null;
+  declare sequence: number;
+  declare lane: TenantLane | null;
+  declare prev: QueueItem | null;
+  declare next: QueueItem | null;
+  declare older: QueueItem | null;
+  declare younger: QueueItem | null;
+  declare readonly request: AdmitRequest;
+  declare readonly rank: number;
+  declare readonly owner: FlightOwner;
+  declare state: FlightState;
+  declare reservation: Reservation | null;
+  declare resolve: ((admission: Admission) => void) | null;
+  declare signalOfCaller: AbortSignal | null;
+  declare onAbort: (() => void) | null;
+  declare at: EndpointCapacity | null;
+  declare hold: ReservationHold | null;
+  /** Place among the permits that hold an endpoint; -1 for the others. */
+  declare liveIndex: number;
   /** Tokens drawn from the burst pool in place of the accounts' rates. */
-  drawn: number = 0;
-  avoid: string | null = null;
-  tries: number = 0;
-  preemptions: number = 0;
-  grantedMs: number = 0;
-  waitedMs: number = 0;
-  firstByteMs: number | null = null;
+  declare drawn: number;
+  declare avoid: string | null;
+  declare tries: number;
+  declare preemptions: number;
+  // Null rather than 0: a time takes memory of its own, which what only waits should not have.
+  declare grantedMs: number | null;
+  declare firstByteMs: number | null;
   /** Null also for answers that come whole, whose first token nobody saw. */
-  firstTokenMs: number | null = null;
-  activeMs: number = 0;
-  promptTokens: number | null = null;
-  cachedTokens: number = 0;
-  outputTokens: number | null = null;
-  onPreempt: (() => void) | null = null;
-  // Not `#`: a request makes one of these, and private names double the price of making it.
-  private streamed: number = 0;
-  private lookedMs: number = 0;
-  private controller: AbortController | null = null;
+  declare firstTokenMs: number | null;
+  /** The last sign of life. */
+  declare activeMs: number | null;
+  declare promptTokens: number | null;
+  declare cachedTokens: number;
+  declare outputTokens: number | null;
+  declare onPreempt: (() => void) | null;
+  // Not `#`: private names double the price of making the object.
+  declare private streamed: number;
+  declare private lookedMs: number | null;
+  declare private controller: AbortController | null;
 
+  /** `cost` is weighted tokens for fairness, `footprint` tokens for capacity, as expected at admission. */
   constructor(
     owner: FlightOwner,
     request: AdmitRequest,
-    facts: {
-      rank: number;
-      cost: number;
-      footprint: number;
-      arrivedMs: number;
-      reservation: Reservation | null;
-    },
+    rank: number,
+    cost: number,
+    footprint: number,
+    arrivedMs: number,
+    reservation: Reservation | null,
   ) {
-    this.owner = owner;
+    this.cost = cost;
+    this.footprint = footprint;
+    this.bytes = request.bytes === undefined ? 0 : toCost(request.bytes);
+    this.enqueuedMs = arrivedMs;
+    this.ownDeadlineMs = null;
+    this.ownExpiresMs = null;
+    this.sequence = 0;
+    this.lane = null;
+    this.prev = null;
+    this.next = null;
+    this.older = null;
+    this.younger = null;
     this.request = request;
-    this.rank = facts.rank;
-    this.cost = facts.cost;
-    this.footprint = facts.footprint;
-    this.arrivedMs = facts.arrivedMs;
-    this.reservation = facts.reservation;
+    this.rank = rank;
+    this.owner = owner;
+    this.state = 'waiting';
+    this.reservation = reservation;
+    this.resolve = null;
+    this.signalOfCaller = null;
+    this.onAbort = null;
+    this.at = null;
+    this.hold = null;
+    this.liveIndex = -1;
+    this.drawn = 0;
+    this.avoid = null;
+    this.tries = 0;
+    this.preemptions = 0;
+    this.grantedMs = null;
+    this.firstByteMs = null;
+    this.firstTokenMs = null;
+    this.activeMs = null;
+    this.promptTokens = null;
+    this.cachedTokens = 0;
+    this.outputTokens = null;
+    this.onPreempt = null;
+    this.streamed = 0;
+    this.lookedMs = null;
+    this.controller = null;
+  }
+
+  get ok(): true {
+    return true;
+  }
+
+  get permit(): Permit {
+    return this;
+  }
+
+  get arrivedMs(): number {
+    return this.enqueuedMs;
   }
 
   get endpoint(): string {
@@ -103,11 +161,11 @@ export class Flight implements Permit {
   }
 
   get queueMs(): number {
-    return this.waitedMs;
+    return this.grantedMs === null ? 0 : this.grantedMs - this.enqueuedMs;
   }
 
   get ttftMs(): number | null {
-    return this.firstTokenMs === null ? null : this.firstTokenMs - this.arrivedMs;
+    return this.firstTokenMs === null ? null : this.firstTokenMs - this.enqueuedMs;
   }
 
   get signal(): AbortSignal {
@@ -133,7 +191,7 @@ export class Flight implements Permit {
     this.activeMs = nowMs;
     if (this.streamed === 0) this.lookedMs = nowMs;
     this.streamed += count;
-    const elapsedMs = nowMs - this.lookedMs;
+    const elapsedMs = nowMs - (this.lookedMs ?? nowMs);
     if (this.streamed <= TEMPO_TOKENS || elapsedMs < TEMPO_MS) return;
     // The first tokens of the span came when it began.
     this.owner.tempo(this, elapsedMs / (this.streamed - 1), nowMs);

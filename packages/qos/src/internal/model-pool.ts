@@ -2,42 +2,33 @@
  * Everything about one model: its queue, its endpoints, what its answers usually cost, and how it does against its
  * targets. Owns the dispatch of one model; limits, timers and other models are the qos object's.
  */
-import { BANDS, type Band } from '@aim-gpu/core';
-import type { Admission, Refusal, RefusalReason } from '../admission.js';
+import type { Band } from '@aim-gpu/core';
+import type { RefusalReason } from '../admission.js';
 import { type BandPolicy, bandOfRank, bandRank, type LatencyTargets } from '../bands.js';
 import { type Brownout, createBrownout } from '../brownout.js';
 import type { BurstPool } from '../burst-pool.js';
 import { createDrainRate, type DrainRate } from '../drain-rate.js';
-import {
-  createEndpointCapacity,
-  type EndpointCapacity,
-  type EndpointSpec,
-} from '../endpoint-capacity.js';
-import { createFairQueue } from '../fair-queue.js';
-import type { FairQueue, FairQueueOptions } from '../fair-queue-interface.js';
+import type { EndpointCapacity, EndpointSpec } from '../endpoint-capacity.js';
+import { createQueueCore } from '../fair-queue.js';
+import type { FairQueueOptions } from '../fair-queue-interface.js';
 import { createOutputEstimate, type OutputEstimate } from '../output-estimate.js';
-import { createReservations, type Reservations, type SharedRoom } from '../reservations.js';
+import { createReservations, type Reservations } from '../reservations.js';
 import type { SloTracker } from '../slo-tracker.js';
 import { BandState } from './band-state.js';
 import type { Flight } from './flight.js';
 import { GUARDED_RANK } from './group-guards.js';
+import { type PoolEndpoint, PoolEndpoints } from './pool-endpoints.js';
+import { ALL_BANDS, type QueueCore } from './queue-core.js';
+import type { TenantLane } from './tenant-lane.js';
 
 /** Holdback of lower bands ends this long after a higher band was last seen. */
 const HOLDBACK_MEMORY_MS = 10_000;
-/** An endpoint with the prompt's prefix is preferred while it is not fuller than the best by more than this. */
-const AFFINITY_MARGIN = 0.25;
 /** How often a queue before idle endpoints, or one that a guard or reservation holds, is looked at. */
 const LOOK_AGAIN_MS = 250;
-const ALL_BANDS = (1 << BANDS.length) - 1;
+/** From this band on, device groups and brown-outs hold back. */
+const HELD_BACK_RANK: number = bandRank('batch');
 /** What the queue says of a band in which nothing waits. */
 const UNKNOWN = Number.POSITIVE_INFINITY;
-
-/** An endpoint and whether it takes new requests. */
-export interface PoolEndpoint {
-  readonly spec: EndpointSpec;
-  readonly capacity: EndpointCapacity;
-  readonly ready: boolean;
-}
 
 /** What a pool needs of the qos object. */
 export interface PoolHost {
@@ -45,7 +36,7 @@ export interface PoolHost {
   readonly queue: FairQueueOptions;
   readonly freshMs: number | undefined;
   /** Share of an endpoint that a band may fill now, for reasons beyond the model itself. */
-  ceiling(band: Band, capacity: EndpointCapacity, nowMs: number): number;
+  ceiling(rank: number, capacity: EndpointCapacity, nowMs: number): number;
   granted(flight: Flight, nowMs: number): void;
   refuse(flight: Flight, reason: RefusalReason, nowMs: number): void;
   /** Whether streams may be stopped for a flight that has waited for a while. */
@@ -58,7 +49,7 @@ export class ModelPool {
   readonly name: string;
   band: Band;
   targets: LatencyTargets | null;
-  readonly queue: FairQueue<Flight>;
+  readonly queue: QueueCore<Flight>;
   readonly outputs: OutputEstimate = createOutputEstimate();
   /** Of all bands together, in tokens sent while anything waited. */
   readonly drain: DrainRate;
@@ -67,8 +58,7 @@ export class ModelPool {
   readonly brownout: Brownout;
   readonly burst: BurstPool | null;
   readonly #host: PoolHost;
-  readonly #endpoints: Map<string, PoolEndpoint> = new Map();
-  #ready: PoolEndpoint[] = [];
+  readonly #endpoints: PoolEndpoints;
 
   constructor(
     name: string,
@@ -86,7 +76,10 @@ export class ModelPool {
     this.targets = model.targets;
     this.burst = model.burst;
     this.drain = createDrainRate(model.tokensPerSecond);
-    this.queue = createFairQueue<Flight>(host.queue);
+    this.queue = createQueueCore<Flight>(host.queue);
+    this.#endpoints = new PoolEndpoints(host.freshMs, (rank, capacity, nowMs) =>
+      this.ceiling(rank, capacity, nowMs),
+    );
     this.bands = host.policies.map(
       (policy, rank) => new BandState(bandOfRank(rank), rank, policy, this.#targetsOf(rank)),
     );
@@ -104,38 +97,23 @@ export class ModelPool {
   }
 
   get endpoints(): ReadonlyMap<string, PoolEndpoint> {
-    return this.#endpoints;
+    return this.#endpoints.all;
   }
 
   get ready(): readonly PoolEndpoint[] {
-    return this.#ready;
+    return this.#endpoints.ready;
+  }
+
+  /** Requests that wait. */
+  get waiting(): number {
+    return this.queue.count;
   }
 
   /** Replaces the endpoints; what is in flight stays where it is. Returns the capacities that were replaced. */
   setEndpoints(
     specs: readonly (EndpointSpec & { readonly ready: boolean })[],
   ): ReadonlyMap<EndpointCapacity, EndpointCapacity> {
-    const replaced = new Map<EndpointCapacity, EndpointCapacity>();
-    const before = new Map(this.#endpoints);
-    this.#endpoints.clear();
-    for (const spec of specs) {
-      const old = before.get(spec.id);
-      const same =
-        old !== undefined &&
-        old.spec.maxSeqs === spec.maxSeqs &&
-        old.spec.kvCapacityTokens === spec.kvCapacityTokens &&
-        (old.spec.group ?? null) === (spec.group ?? null);
-      const capacity = same
-        ? old.capacity
-        : createEndpointCapacity(
-            spec,
-            this.#host.freshMs === undefined ? {} : { freshMs: this.#host.freshMs },
-          );
-      if (old !== undefined && !same) replaced.set(old.capacity, capacity);
-      this.#endpoints.set(spec.id, { spec, capacity, ready: spec.ready });
-    }
-    this.#ready = [...this.#endpoints.values()].filter((endpoint) => endpoint.ready);
-    return replaced;
+    return this.#endpoints.set(specs);
   }
 
   /**
@@ -143,9 +121,8 @@ export class ModelPool {
    * fairness gives it, not the whole queue: an elephant's backlog is not everybody's.
    */
   predictedWaitMs(rank: number, tenant?: string, weight: number = 1): number | null {
-    const band = bandOfRank(rank);
-    const above = rank === 0 ? 0 : this.queue.tokensAhead(bandOfRank(rank - 1));
-    const within = this.queue.tokensWithin(band, tenant, weight);
+    const above = rank === 0 ? 0 : this.queue.tokensAhead(rank - 1);
+    const within = this.queue.band(rank).tokensBefore(tenant, weight);
     if (above + within === 0) return 0;
     const whole = this.drain.tokensPerSecond();
     const own = this.state(rank).drain.tokensPerSecond() ?? whole;
@@ -157,69 +134,43 @@ export class ModelPool {
   shedLevel(rank: number, nowMs: number): number {
     let level = 0;
     for (let higher = 0; higher < rank; higher += 1) {
-      const { codel, band } = this.state(higher);
+      const { codel } = this.state(higher);
       if (codel === null) continue;
-      const oldestMs = this.queue.oldestMs(band);
+      const oldestMs = this.queue.band(higher).oldestMs();
       level = Math.max(level, codel.level(nowMs, oldestMs === UNKNOWN ? 0 : nowMs - oldestMs));
     }
     return level;
   }
 
-  /** Share of the model that is in use: its fullest measure, over the endpoints that are ready. */
+  /** Share of the model that is in use. */
   saturation(nowMs: number): number {
-    let sum = 0;
-    for (const { capacity } of this.#ready) sum += capacity.saturation(nowMs);
-    return this.#ready.length === 0 ? 1 : sum / this.#ready.length;
+    return this.#endpoints.saturation(nowMs);
   }
 
   /** Whether any endpoint could ever hold so many tokens; true while there is none to ask. */
   couldFit(tokens: number): boolean {
-    if (this.#ready.length === 0) return true;
-    return this.#ready.some((endpoint) => endpoint.capacity.couldFit(tokens));
+    return this.#endpoints.couldFit(tokens);
   }
 
   /** Least full endpoint that may take the flight now; null when none may. */
   pick(flight: Flight, nowMs: number): EndpointCapacity | null {
-    let best: EndpointCapacity | null = null;
-    let bestScore = Number.POSITIVE_INFINITY;
-    let near: EndpointCapacity | null = null;
-    let nearScore = Number.POSITIVE_INFINITY;
     if (this.reservations.size > 0 && !this.#mayUse(flight, nowMs)) return null;
-    const affinity = flight.request.affinity ?? null;
-    for (const { capacity } of this.#ready) {
-      const ceiling = this.ceiling(flight.rank, capacity, nowMs);
-      if (!capacity.fits(flight.footprint, ceiling, nowMs)) continue;
-      // The one that just failed is last, but still better than none: its socket may have been merely stale.
-      const score = capacity.saturation(nowMs) + (capacity.id === flight.avoid ? 1e6 : 0);
-      if (score < bestScore) {
-        best = capacity;
-        bestScore = score;
-      }
-      if (capacity.id === affinity) {
-        near = capacity;
-        nearScore = score;
-      }
-    }
-    return near !== null && nearScore <= bestScore + AFFINITY_MARGIN ? near : best;
+    return this.#endpoints.pick(flight, nowMs);
   }
 
   /** Share of an endpoint that a band may fill now. */
   ceiling(rank: number, capacity: EndpointCapacity, nowMs: number): number {
-    const band = bandOfRank(rank);
-    return Math.min(
-      this.#holdback(rank, nowMs),
-      this.brownout.ceiling(band, nowMs),
-      this.#host.ceiling(band, capacity, nowMs),
-    );
+    const own = Math.min(this.#holdback(rank, nowMs), this.#host.ceiling(rank, capacity, nowMs));
+    if (!isHeldBack(rank)) return own;
+    return Math.min(own, this.brownout.ceiling(bandOfRank(rank), nowMs));
   }
 
   /** Sends what may be sent, most urgent first. A blocked band blocks only the bands below it. */
   pump(nowMs: number): void {
     let allowed = ALL_BANDS;
     while (allowed !== 0) {
-      const ticket = this.queue.next(nowMs, allowed);
-      if (ticket === null) break;
-      const flight = ticket.value;
+      const flight = this.queue.next(nowMs, allowed);
+      if (flight === null) break;
       let capacity = this.pick(flight, nowMs);
       if (capacity === null && flight.rank <= GUARDED_RANK && this.hasLower(flight.rank)) {
         if (this.#host.preempt(flight, this, nowMs)) capacity = this.pick(flight, nowMs);
@@ -229,10 +180,10 @@ export class ModelPool {
         allowed &= (1 << flight.rank) - 1;
         continue;
       }
-      this.queue.take(ticket, nowMs);
+      this.queue.take(flight, flight.lane as TenantLane, nowMs);
       this.send(flight, capacity, nowMs);
     }
-    if (this.queue.size === 0) this.drain.emptied(nowMs);
+    if (this.queue.count === 0) this.drain.emptied(nowMs);
   }
 
   /** Marks a taken flight as sent to an endpoint. */
@@ -245,16 +196,15 @@ export class ModelPool {
     flight.at = capacity;
     flight.state = 'sent';
     flight.grantedMs = nowMs;
-    flight.waitedMs = nowMs - flight.arrivedMs;
     flight.activeMs = nowMs;
-    const backlog = this.queue.size > 0;
+    const backlog = this.queue.count > 0;
     this.drain.dispatched(footprint, backlog, nowMs);
-    const bandBacklog = backlog && this.queue.oldestMs(state.band) !== UNKNOWN;
+    const bandBacklog = backlog && this.queue.band(rank).count > 0;
     state.drain.dispatched(footprint, bandBacklog, nowMs);
     if (!bandBacklog) {
       state.drain.emptied(nowMs);
       state.codel?.emptied(nowMs);
-    } else state.codel?.left(flight.waitedMs, nowMs);
+    } else state.codel?.left(flight.queueMs, nowMs);
     state.served.add(footprint, nowMs);
     this.#host.granted(flight, nowMs);
   }
@@ -277,27 +227,22 @@ export class ModelPool {
 
   /** Refuses what has waited too long. */
   expire(nowMs: number): void {
-    for (const ticket of this.queue.expire(nowMs)) {
-      this.#host.refuse(
-        ticket.value,
-        this.#ready.length === 0 ? 'no_endpoint' : 'queue_timeout',
-        nowMs,
-      );
-    }
+    const reason = this.ready.length === 0 ? 'no_endpoint' : 'queue_timeout';
+    for (const flight of this.queue.expire(nowMs)) this.#host.refuse(flight, reason, nowMs);
   }
 
   /** When what waits should be looked at although nothing has happened; Infinity when only an event can help. */
   lookAgainMs(nowMs: number): number {
-    if (this.queue.size === 0) return Number.POSITIVE_INFINITY;
-    const isIdle = !this.#ready.some((endpoint) => endpoint.capacity.inFlight > 0);
+    if (this.queue.count === 0) return Number.POSITIVE_INFINITY;
+    const isIdle = !this.ready.some((endpoint) => endpoint.capacity.inFlight > 0);
     // What a guard, a brown-out or a reservation holds back comes free by time alone.
     const isHeld =
       this.reservations.size > 0 ||
-      (this.#host.preemptStreams && this.queue.tokensAhead(bandOfRank(GUARDED_RANK)) > 0) ||
+      (this.#host.preemptStreams && this.queue.tokensAhead(GUARDED_RANK) > 0) ||
       this.brownout.active(nowMs) ||
-      this.#ready.some(({ capacity }) => this.#host.ceiling('batch', capacity, nowMs) < 1);
+      this.ready.some(({ capacity }) => this.#host.ceiling(HELD_BACK_RANK, capacity, nowMs) < 1);
     let soonest = isIdle || isHeld ? nowMs + LOOK_AGAIN_MS : Number.POSITIVE_INFINITY;
-    for (const { capacity } of this.#ready) {
+    for (const { capacity } of this.ready) {
       soonest = Math.min(soonest, capacity.opensByItselfMs(nowMs));
     }
     // The end of a holdback gives lower bands room without any event.
@@ -318,32 +263,19 @@ export class ModelPool {
   /** The room kept for a tenant is of use only if it may pass those for whom it is not. */
   #sendReserved(rank: number, nowMs: number): boolean {
     for (const tenant of this.reservations.tenants) {
-      const ticket = this.queue.firstOf(bandOfRank(rank), tenant);
-      const capacity = ticket === null ? null : this.pick(ticket.value, nowMs);
-      if (ticket === null || capacity === null) continue;
-      this.queue.take(ticket, nowMs);
-      this.send(ticket.value, capacity, nowMs);
+      const flight = this.queue.firstOf(rank, tenant);
+      const capacity = flight === null ? null : this.pick(flight, nowMs);
+      if (flight === null || capacity === null) continue;
+      this.queue.take(flight, flight.lane as TenantLane, nowMs);
+      this.send(flight, capacity, nowMs);
       return true;
     }
     return false;
   }
 
   #mayUse(flight: Flight, nowMs: number): boolean {
-    return this.reservations.mayStart(flight.request, flight.footprint, this.#room(), nowMs);
-  }
-
-  #room(): SharedRoom {
-    let seqs = 0;
-    let tokens = 0;
-    let usedSeqs = 0;
-    let usedTokens = 0;
-    for (const { capacity } of this.#ready) {
-      seqs += capacity.limit;
-      tokens += capacity.capTokens;
-      usedSeqs += capacity.inFlight;
-      usedTokens += capacity.inFlightTokens;
-    }
-    return { seqs, tokens, usedSeqs, usedTokens };
+    const room = this.#endpoints.room();
+    return this.reservations.mayStart(flight.request, flight.footprint, room, nowMs);
   }
 
   #targetsOf(rank: number): LatencyTargets {
@@ -364,28 +296,7 @@ export class ModelPool {
   }
 }
 
-/** Builds the value of a refusal. */
-export function toRefusal(
-  reason: RefusalReason,
-  message: string,
-  rest: { retryAfterMs: number | null; account?: string | null; queueMs?: number },
-): Refusal {
-  return {
-    ok: false,
-    reason,
-    message,
-    retryAfterMs: rest.retryAfterMs,
-    account: rest.account ?? null,
-    queueMs: rest.queueMs ?? 0,
-  };
-}
-
-/** Resolves a flight's promise once, and drops the caller's abort listener. */
-export function resolveFlight(flight: Flight, admission: Admission): void {
-  if (flight.onAbort !== null) flight.signalOfCaller?.removeEventListener('abort', flight.onAbort);
-  flight.onAbort = null;
-  flight.signalOfCaller = null;
-  const resolve = flight.resolve;
-  flight.resolve = null;
-  resolve?.(admission);
+/** Whether device groups and brown-outs hold back a band of this rank. */
+export function isHeldBack(rank: number): boolean {
+  return rank >= HELD_BACK_RANK;
 }

@@ -40,7 +40,7 @@ export class Preemptor {
   /** True when an endpoint has room for the flight at once. */
   preempt(flight: Flight, pool: ModelPool, nowMs: number): boolean {
     if (pool.ready.length === 0 || !this.#isWorthwhile(flight, pool)) return false;
-    const candidates = this.#candidates(flight, 'sent').filter(
+    const candidates = this.#candidates(flight, 'sent', nowMs).filter(
       ({ sentMs }) => nowMs - sentMs <= UNSEEN_MS,
     );
     for (const { capacity } of pool.ready) {
@@ -84,7 +84,7 @@ export class Preemptor {
       this.#streams.set(pool.name, gate);
     }
     if (!gate.ready(nowMs)) return;
-    const candidates = this.#candidates(flight, 'streaming');
+    const candidates = this.#candidates(flight, 'streaming', nowMs);
     for (const { capacity } of pool.ready) {
       const victims = this.#choose(
         flight,
@@ -102,9 +102,9 @@ export class Preemptor {
     }
   }
 
-  #candidates(flight: Flight, state: 'sent' | 'streaming'): readonly Candidate[] {
+  #candidates(flight: Flight, state: 'sent' | 'streaming', nowMs: number): readonly Candidate[] {
     const candidates: Candidate[] = [];
-    for (const other of this.#context.live) {
+    for (const other of this.#context.live.list()) {
       if (other.model !== flight.model || other.state !== state || other.rank <= flight.rank) {
         continue;
       }
@@ -116,7 +116,7 @@ export class Preemptor {
       candidates.push({
         flight: other,
         rank: other.rank,
-        sentMs: other.grantedMs,
+        sentMs: other.grantedMs ?? nowMs,
         tokens: other.footprint,
       });
     }

@@ -70,7 +70,7 @@ export class QueueCore<T extends QueueItem> {
 
   /** Adds an item; false when a bound is reached, see {@link refusedBy}. */
   offer(item: T, rank: number, tenant: string, weight: number, nowMs: number): boolean {
-    if (!this.#hasRoom(rank, item.bytes, item.tokens, nowMs)) return false;
+    if (!this.#hasRoom(rank, item.bytes, item.footprint, nowMs)) return false;
     const band = this.band(rank);
     const lane = band.lane(tenant, weight);
     this.#sequence += 1;
@@ -91,7 +91,7 @@ export class QueueCore<T extends QueueItem> {
 
   /** Charges an item that is dispatched while nothing waits; false when it is larger than a bound. */
   pass(item: T, rank: number, tenant: string, weight: number, nowMs: number): boolean {
-    if (!this.#hasRoom(rank, item.bytes, item.tokens, nowMs)) return false;
+    if (!this.#hasRoom(rank, item.bytes, item.footprint, nowMs)) return false;
     const band = this.band(rank);
     const lane = band.lane(tenant, weight);
     this.#sequence += 1;
@@ -137,7 +137,7 @@ export class QueueCore<T extends QueueItem> {
     if (item.ownExpiresMs !== null) this.#expiries.remove(item);
     this.count -= 1;
     this.#bytes -= item.bytes;
-    this.#tokens -= item.tokens;
+    this.#tokens -= item.footprint;
     return item;
   }
 
@@ -192,7 +192,7 @@ export class QueueCore<T extends QueueItem> {
   #entered(item: T, rank: number): void {
     this.count += 1;
     this.#bytes += item.bytes;
-    this.#tokens += item.tokens;
+    this.#tokens += item.footprint;
     const bit = 1 << rank;
     if ((this.#mask & bit) === 0) {
       this.#mask |= bit;

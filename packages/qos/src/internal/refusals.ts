@@ -3,9 +3,10 @@
  */
 import { type Admission, explainRefusal, type RefusalReason } from '../admission.js';
 import { jitterRetryAfterMs } from '../retry-after.js';
+import { resolveFlight, toRefusal } from './answers.js';
 import type { QosContext } from './context.js';
 import type { Flight } from './flight.js';
-import { type ModelPool, resolveFlight, toRefusal } from './model-pool.js';
+import type { ModelPool } from './model-pool.js';
 
 const PREEMPTED_RETRY_MS = 1_000;
 const OVERLOAD: ReadonlySet<RefusalReason> = new Set([

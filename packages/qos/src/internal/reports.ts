@@ -4,9 +4,11 @@
  */
 import type { Band, BandDemand } from '@aim-gpu/core';
 import { bandRank } from '../bands.js';
+import type { BandDepth } from '../fair-queue-interface.js';
 import type { ModelReport } from '../qos-interface.js';
 import type { ModelSnapshot, QosSnapshot } from '../qos-snapshot.js';
 import type { QosContext } from './context.js';
+import { toCost } from './cost.js';
 import { GUARDED_RANK } from './group-guards.js';
 import type { ModelPool } from './model-pool.js';
 
@@ -26,7 +28,7 @@ export function toReport({ pools, guards }: QosContext, nowMs: number): readonly
     })),
     bands: pool.bands.map((state) => ({
       band: state.band,
-      ...pool.queue.depth(state.band),
+      ...depthOf(pool, state.rank),
       predictedWaitMs: pool.predictedWaitMs(state.rank),
       slo: state.trackerIfUsed?.report(nowMs) ?? null,
     })),
@@ -39,7 +41,7 @@ export function toDemand({ pools }: QosContext, nowMs: number): readonly BandDem
     for (const state of pool.bands) {
       const reservedTokens = pool.reservations.reservedTokens(state.band);
       if (!state.isUsed && reservedTokens === 0) continue;
-      const { count, tokens } = pool.queue.depth(state.band);
+      const { count, tokens } = depthOf(pool, state.rank);
       rows.push({
         model: pool.name,
         band: state.band,
@@ -74,9 +76,10 @@ function snapshotOf(pool: ModelPool, nowMs: number): ModelSnapshot {
   return {
     model: pool.name,
     lags: Object.fromEntries(
-      Object.entries(pool.queue.lags())
-        .filter(([, lags]) => lags.size > 0)
-        .map(([band, lags]) => [band, [...lags]]),
+      pool.bands.flatMap(({ band, rank }) => {
+        const lags = pool.queue.band(rank).lags();
+        return lags.size === 0 ? [] : [[band, [...lags]]];
+      }),
     ),
     slo: Object.fromEntries(used.map((state) => [state.band, state.tracker.dump(nowMs)])),
     outputs: pool.outputs.dump(),
@@ -91,6 +94,11 @@ function snapshotOf(pool: ModelPool, nowMs: number): ModelSnapshot {
   };
 }
 
+function depthOf(pool: ModelPool, rank: number): BandDepth {
+  const { count, bytes, tokens, activeTenants } = pool.queue.band(rank);
+  return { count, bytes, tokens, tenants: activeTenants };
+}
+
 /** Puts a model's memory back; its endpoints' limits when they are there. */
 export function restoreModel(
   pool: ModelPool,
@@ -98,10 +106,11 @@ export function restoreModel(
   agoMs: number,
   nowMs: number,
 ): void {
-  pool.queue.restoreLags(
-    Object.fromEntries(Object.entries(snapshot.lags).map(([band, lags]) => [band, new Map(lags)])),
-    nowMs,
-  );
+  for (const [band, lags] of Object.entries(snapshot.lags)) {
+    const rank = bandRank(band as Band);
+    if (rank < 0) continue;
+    for (const [tenant, lag] of lags) pool.queue.band(rank).restoreLag(tenant, toCost(lag), nowMs);
+  }
   for (const [band, dump] of Object.entries(snapshot.slo)) {
     const rank = bandRank(band as Band);
     if (rank >= 0) pool.state(rank).tracker.restore(dump, agoMs, nowMs);

@@ -24,7 +24,7 @@ export class Settlement {
 
   /** Gives an endpoint back; the flight may go on to another one. */
   giveBack(flight: Flight): void {
-    this.#context.live.delete(flight);
+    this.#context.live.remove(flight);
     flight.at?.release(flight.footprint, flight.firstByteMs !== null);
     this.#context.pools.get(flight.model)?.left(flight);
   }
@@ -53,16 +53,17 @@ export class Settlement {
     }
     flight.drawn = 0;
     if (pool !== undefined) {
-      if (flight.ticket !== null) {
+      const { lane } = flight;
+      if (lane !== null) {
         const uncached = Math.max(0, prompt - flight.cachedTokens);
         const used =
           output === null ? flight.cost : weights.input * uncached + weights.output * output;
-        pool.queue.settle(flight.ticket, isFree ? 0 : used, nowMs);
+        pool.queue.settle(flight, lane, isFree ? 0 : toCost(used), nowMs);
       }
       if (verdict === 'complete' && output !== null) pool.outputs.record(output, nowMs);
       this.#judge(flight, pool, verdict, output ?? 0, nowMs);
     }
-    flight.ticket = null;
+    flight.lane = null;
     observer.ended(flight.request, verdict);
     this.#freed(pool);
   }
