@@ -3,14 +3,8 @@
  * every (tenant, key, model, band) the caller names and the rule "check all, then commit all"; must not wait or queue.
  */
 import { remaining, resetMs } from './gcra.js';
-import {
-  type Account,
-  AccountTable,
-  INPUT,
-  KeptSubject,
-  OUTPUT,
-  REQUESTS,
-} from './internal/account-table.js';
+import { type AccountPlace, KeptSubject } from './internal/account.js';
+import { AccountTable, INPUT, OUTPUT, REQUESTS } from './internal/account-table.js';
 import { toCost } from './internal/cost.js';
 import type {
   AccountDump,
@@ -22,15 +16,15 @@ import type {
   Reservation,
 } from './limits-interface.js';
 
-const NOBODY: readonly Account[] = [];
+const NOBODY: readonly AccountPlace[] = [];
 
 // Fields are declared and assigned, and not `#`: initialisers and private names double the price of making an object.
 
 /** What was taken, and at once the answer that says so: one object a request instead of two. */
 class Held implements Reservation {
   declare private readonly table: AccountTable;
-  declare private readonly first: Account;
-  declare private readonly others: readonly Account[];
+  declare private readonly first: AccountPlace;
+  declare private readonly others: readonly AccountPlace[];
   declare private readonly input: number;
   declare private readonly output: number;
   declare private readonly atMs: number;
@@ -39,8 +33,8 @@ class Held implements Reservation {
 
   constructor(
     table: AccountTable,
-    first: Account,
-    others: readonly Account[],
+    first: AccountPlace,
+    others: readonly AccountPlace[],
     input: number,
     output: number,
     atMs: number,
@@ -85,11 +79,15 @@ class Held implements Reservation {
     for (const account of this.others) this.#endOne(account, input, output, requests);
   }
 
-  #endOne(account: Account, input: number, output: number, requests: number): void {
+  #endOne(account: AccountPlace, input: number, output: number, requests: number): void {
     this.table.leave(account);
     if (input === 0 && output === 0 && requests === 0) return;
     this.table.correct(account, input, output, requests, this.atMs, this.rates);
   }
+}
+
+function nameOf({ owner }: AccountPlace): string {
+  return owner === null ? '' : owner.name;
 }
 
 /** Nothing was asked of anybody. */
@@ -112,7 +110,7 @@ export function createLimits(): Limits {
     if (subject === undefined) return { ok: true, reservation: FREE };
     table.tick(nowMs);
     const first = table.open(subject);
-    let others = NOBODY as Account[];
+    let others = NOBODY as AccountPlace[];
     let slowest = first;
     let waitMs = table.ask(first, input, output, nowMs, rates);
     let kind = table.askedKind;
@@ -130,11 +128,11 @@ export function createLimits(): Limits {
     }
     if (waitMs > 0) {
       table.forgetAfterGrowth(nowMs);
-      return { ok: false, account: slowest.name, kind, retryAfterMs: waitMs };
+      return { ok: false, account: nameOf(slowest), kind, retryAfterMs: waitMs };
     }
     table.take(first, input, output, nowMs, rates);
     for (let index = 0; index < others.length; index += 1) {
-      table.take(others[index] as Account, input, output, nowMs, rates);
+      table.take(others[index] as AccountPlace, input, output, nowMs, rates);
     }
     table.forgetAfterGrowth(nowMs);
     return new Held(table, first, others, input, output, nowMs, rates);
@@ -142,7 +140,7 @@ export function createLimits(): Limits {
 
   const stateOf = (
     subject: LimitSubject,
-    account: Account,
+    account: AccountPlace,
     index: number,
     nowMs: number,
   ): LimitState | null => {
@@ -164,7 +162,7 @@ export function createLimits(): Limits {
       return table.size;
     },
     reserve,
-    subject: (account, limits) => new KeptSubject(account, limits),
+    subject: (account, limits) => new KeptSubject(table, account, limits),
     state: (subject, nowMs) => {
       const account = table.open(subject);
       return {

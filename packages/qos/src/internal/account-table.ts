@@ -2,11 +2,18 @@
  * The figures of every account, side by side in one array: a check touches one cache line of it however many accounts
  * there are. Owns the arithmetic on one account; which accounts go together is limits.ts.
  */
-import { advance, conformsInMs, type Rate, toRate } from '../gcra.js';
+import { advance, conformsInMs, type Rate } from '../gcra.js';
 import type { AccountDump, AccountLimits, LimitKind, LimitSubject } from '../limits-interface.js';
+import {
+  Account,
+  type AccountPlace,
+  KeptSubject,
+  type LimitPlan,
+  NO_LIMITS,
+  toPlan,
+} from './account.js';
 import { toCost } from './cost.js';
 
-const MINUTE_MS = 60_000;
 /** Retry time after a refusal for concurrency: nothing says when a running request ends. */
 const CONCURRENCY_RETRY_MS = 1_000;
 
@@ -23,74 +30,6 @@ const KEPT_ACCOUNTS = 4_096;
 /** Callers may be out of order by less than this. */
 const STEP_MS = 1_000;
 
-/** Limits worked out once: accounts with the same limits share it. */
-interface LimitPlan {
-  readonly requests: Rate | null;
-  readonly input: Rate | null;
-  readonly output: Rate | null;
-  readonly concurrent: number;
-  readonly budgetTokens: number;
-  readonly budgetWindowMs: number;
-}
-
-export class Account {
-  readonly name: string;
-  /** Null once the account is forgotten. */
-  table: AccountTable | null;
-  readonly slot: number;
-  limits: AccountLimits;
-  plan: LimitPlan;
-  windowStartMs: number = 0;
-  windowEndMs: number = 0;
-
-  constructor(
-    table: AccountTable,
-    name: string,
-    slot: number,
-    limits: AccountLimits,
-    plan: LimitPlan,
-  ) {
-    this.table = table;
-    this.name = name;
-    this.slot = slot;
-    this.limits = limits;
-    this.plan = plan;
-  }
-}
-
-/** A subject with the account it led to. */
-export class KeptSubject implements LimitSubject {
-  readonly account: string;
-  readonly limits: AccountLimits;
-  known: Account | null = null;
-
-  constructor(account: string, limits: AccountLimits) {
-    this.account = account;
-    this.limits = limits;
-  }
-}
-
-const NO_LIMITS: AccountLimits = {
-  requestsPerMinute: null,
-  inputTokensPerMinute: null,
-  outputTokensPerMinute: null,
-  concurrent: null,
-};
-
-function toPlan(limits: AccountLimits): LimitPlan {
-  const burst = limits.burst ?? 1;
-  const rate = (limit: number | null): Rate | null =>
-    limit === null ? null : toRate({ limit, periodMs: MINUTE_MS, burst: limit * burst });
-  return {
-    requests: rate(limits.requestsPerMinute),
-    input: rate(limits.inputTokensPerMinute),
-    output: rate(limits.outputTokensPerMinute),
-    concurrent: limits.concurrent ?? Number.POSITIVE_INFINITY,
-    budgetTokens: limits.budget?.tokens ?? Number.POSITIVE_INFINITY,
-    budgetWindowMs: limits.budget?.windowMs ?? 0,
-  };
-}
-
 export class AccountTable {
   /** The kind that the last {@link AccountTable.ask} refused for. */
   askedKind: LimitKind = 'requests';
@@ -101,6 +40,8 @@ export class AccountTable {
   #nextSlot: number = 0;
   #sweep: IterableIterator<Account> = this.#accounts.values();
   #grown: boolean = false;
+  /** Grows when an account is forgotten or takes other limits. */
+  #epoch: number = 0;
   #latestMs: number = Number.NEGATIVE_INFINITY;
 
   get size(): number {
@@ -116,16 +57,17 @@ export class AccountTable {
     this.#latestMs = nowMs;
   }
 
-  /** The account of a subject, made when new. */
-  open(subject: LimitSubject): Account {
-    if (subject instanceof KeptSubject) {
-      const { known } = subject;
-      if (known !== null && known.table === this && known.limits === subject.limits) return known;
-      const found = this.#find(subject);
-      subject.known = found;
-      return found;
-    }
-    return this.#find(subject);
+  /** The place of a subject's account, made when new. */
+  open(subject: LimitSubject): AccountPlace {
+    // Another table's subject would be led astray: what it holds there is given back by its place.
+    if (!(subject instanceof KeptSubject) || subject.table !== this) return this.#find(subject);
+    if (subject.epoch === this.#epoch) return subject;
+    const account = this.#find(subject);
+    subject.epoch = this.#epoch;
+    subject.slot = account.slot;
+    subject.plan = account.plan;
+    subject.owner = account;
+    return subject;
   }
 
   #find(subject: LimitSubject): Account {
@@ -133,16 +75,17 @@ export class AccountTable {
     if (account.limits !== subject.limits) {
       account.limits = subject.limits;
       account.plan = this.#planOf(subject.limits);
+      this.#epoch += 1;
     }
     return account;
   }
 
-  tat(account: Account, index: number): number {
+  tat(account: AccountPlace, index: number): number {
     return this.#cells[account.slot * CELLS + index] as number;
   }
 
   /** How long until the account could take this, in milliseconds; 0 when it can now. */
-  ask(account: Account, input: number, output: number, nowMs: number, rates: boolean): number {
+  ask(account: AccountPlace, input: number, output: number, nowMs: number, rates: boolean): number {
     const { plan } = account;
     const cells = this.#cells;
     const base = account.slot * CELLS;
@@ -188,7 +131,7 @@ export class AccountTable {
     return waitMs;
   }
 
-  take(account: Account, input: number, output: number, nowMs: number, rates: boolean): void {
+  take(account: AccountPlace, input: number, output: number, nowMs: number, rates: boolean): void {
     const { plan } = account;
     const base = account.slot * CELLS;
     this.#cells[base + CONCURRENT] = (this.#cells[base + CONCURRENT] as number) + 1;
@@ -199,9 +142,10 @@ export class AccountTable {
       if (outputs !== null && output > 0) this.#takeOne(base + OUTPUT, output, outputs, nowMs);
     }
     if (plan.budgetTokens !== Number.POSITIVE_INFINITY) {
-      if (account.windowEndMs <= nowMs) {
-        account.windowStartMs = nowMs;
-        account.windowEndMs = nowMs + plan.budgetWindowMs;
+      const owner = account.owner as Account;
+      if (owner.windowEndMs <= nowMs) {
+        owner.windowStartMs = nowMs;
+        owner.windowEndMs = nowMs + plan.budgetWindowMs;
         this.#cells[base + SPENT] = 0;
       }
       this.#cells[base + SPENT] = (this.#cells[base + SPENT] as number) + input + output;
@@ -209,7 +153,7 @@ export class AccountTable {
   }
 
   /** One request fewer at the same time. */
-  leave(account: Account): void {
+  leave(account: AccountPlace): void {
     const at = account.slot * CELLS + CONCURRENT;
     this.#cells[at] = Math.max(0, (this.#cells[at] as number) - 1);
   }
@@ -219,7 +163,7 @@ export class AccountTable {
    * of what has flowed back already, or was spent in a window that has ended, would be paid twice.
    */
   correct(
-    account: Account,
+    account: AccountPlace,
     input: number,
     output: number,
     requests: number,
@@ -235,7 +179,7 @@ export class AccountTable {
     }
     const tokens = input + output;
     const hasBudget = account.plan.budgetTokens !== Number.POSITIVE_INFINITY;
-    if (hasBudget && (tokens > 0 || account.windowStartMs <= atMs)) {
+    if (hasBudget && (tokens > 0 || (account.owner as Account).windowStartMs <= atMs)) {
       this.#cells[base + SPENT] = Math.max(0, (this.#cells[base + SPENT] as number) + tokens);
     }
   }
@@ -256,6 +200,7 @@ export class AccountTable {
       if (this.#atRest(value, nowMs)) {
         this.#accounts.delete(value.name);
         value.table = null;
+        this.#epoch += 1;
         this.#free.push(value.slot);
       }
     }
@@ -329,13 +274,14 @@ export class AccountTable {
     return plan;
   }
 
-  #budgetMs(account: Account, tokens: number, nowMs: number): number {
+  #budgetMs(account: AccountPlace, tokens: number, nowMs: number): number {
     const { budgetTokens } = account.plan;
     const at = account.slot * CELLS + SPENT;
-    if (account.windowEndMs <= nowMs) this.#cells[at] = 0;
+    const { windowEndMs } = account.owner as Account;
+    if (windowEndMs <= nowMs) this.#cells[at] = 0;
     if (tokens > budgetTokens) return Number.POSITIVE_INFINITY;
     const isSpent = (this.#cells[at] as number) + tokens > budgetTokens;
-    return isSpent ? account.windowEndMs - nowMs : 0;
+    return isSpent ? windowEndMs - nowMs : 0;
   }
 
   #takeOne(at: number, n: number, rate: Rate, nowMs: number): void {

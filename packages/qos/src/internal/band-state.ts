@@ -13,6 +13,8 @@ import { RateMeter } from './rate-meter.js';
 /** Of the TTFT target, what a request may wait before the queue counts as standing. */
 const CODEL_TARGET_SHARE = 0.1;
 
+const WEIGHED_OVER = 50;
+
 export class BandState {
   readonly band: Band;
   readonly rank: number;
@@ -27,6 +29,8 @@ export class BandState {
   codel: CodelGuard | null;
   seenMs: number = Number.NEGATIVE_INFINITY;
   inFlight: number = 0;
+  /** Weighted tokens of fairness to one of capacity, as a mean over about fifty requests. */
+  costPerToken: number = 1;
   #targets: LatencyTargets;
   #tracker: SloTracker | null = null;
 
@@ -54,6 +58,10 @@ export class BandState {
 
   get isUsed(): boolean {
     return this.seenMs !== Number.NEGATIVE_INFINITY;
+  }
+
+  weighed(cost: number, tokens: number): void {
+    if (tokens > 0) this.costPerToken += (cost / tokens - this.costPerToken) / WEIGHED_OVER;
   }
 
   retarget(targets: LatencyTargets): void {

@@ -21,6 +21,8 @@ import { type PoolEndpoint, PoolEndpoints } from './pool-endpoints.js';
 import { ALL_BANDS, type QueueCore } from './queue-core.js';
 import type { TenantLane } from './tenant-lane.js';
 
+/** Seconds of a tenant's fair share that it may owe when it returns. */
+const DEBT_SECONDS = 60;
 /** Holdback of lower bands ends this long after a higher band was last seen. */
 const HOLDBACK_MEMORY_MS = 10_000;
 /** How often a queue before idle endpoints, or one that a guard or reservation holds, is looked at. */
@@ -76,7 +78,10 @@ export class ModelPool {
     this.targets = model.targets;
     this.burst = model.burst;
     this.drain = createDrainRate(model.tokensPerSecond);
-    this.queue = createQueueCore<Flight>(host.queue);
+    this.queue = createQueueCore<Flight>({
+      ...host.queue,
+      debtCap: (band, weight) => this.#debtCap(bandRank(band), weight),
+    });
     this.#endpoints = new PoolEndpoints(host.freshMs, (rank, capacity, nowMs) =>
       this.ceiling(rank, capacity, nowMs),
     );
@@ -206,6 +211,7 @@ export class ModelPool {
       state.codel?.emptied(nowMs);
     } else state.codel?.left(flight.queueMs, nowMs);
     state.served.add(footprint, nowMs);
+    state.weighed(flight.cost, footprint);
     this.#host.granted(flight, nowMs);
   }
 
@@ -276,6 +282,17 @@ export class ModelPool {
   #mayUse(flight: Flight, nowMs: number): boolean {
     const room = this.#endpoints.room();
     return this.reservations.mayStart(flight.request, flight.footprint, room, nowMs);
+  }
+
+  /**
+   * A tenant's past burst is held against it for a minute of what its band gives a tenant while others wait, no longer.
+   * Nothing is forgiven before that rate has been measured.
+   */
+  #debtCap(rank: number, waitingWeight: number): number {
+    const state = this.state(rank);
+    const tokensPerSecond = state.drain.tokensPerSecond();
+    if (tokensPerSecond === null) return Number.POSITIVE_INFINITY;
+    return (DEBT_SECONDS * tokensPerSecond * state.costPerToken) / waitingWeight;
   }
 
   #targetsOf(rank: number): LatencyTargets {
