@@ -14,6 +14,7 @@ import type { NotedProcess } from './assigned.js';
 import { untilGone, untilReady } from './engine-waits.js';
 import { findFreePort } from './free-port.js';
 import { type InstanceDefinition, toSpec } from './instance-definition.js';
+import { isStopped } from './process-facts.js';
 import type { RunnerTiming } from './runner-timing.js';
 
 /** A process with where it listens. */
@@ -85,7 +86,7 @@ export async function untilServing(
     return { ok: true };
   } finally {
     // Before the turn ends: the next engine of the partition must find its memory free.
-    if (!ready) await stopEngine(tools, process, { hung: wasReady });
+    if (!ready) await stopEngine(tools, process, { hung: wasReady || isStopped(process.pid) });
   }
 }
 

@@ -46,7 +46,7 @@ export async function untilReady(
 ): Promise<StartOutcome> {
   const { engine, process, address, clock, timing } = options;
   // A start may take long, but not by standing still.
-  const patienceMs = timing.probeLimitMs * timing.mostMisses;
+  const patienceMs = 2 * timing.lookEveryMs;
   const over = new AbortController();
   const exited = process.exited.then((exit): StartOutcome => {
     over.abort();
