@@ -4,7 +4,7 @@
  */
 import { AimError, type Clock, type EndpointAddress, type ServingEngine } from '@aim-gpu/core';
 import { answersSoon } from './engine-waits.js';
-import { cpuTicksOf, isStopped } from './process-facts.js';
+import { isStopped, lookAt } from './process-facts.js';
 import type { RunnerTiming } from './runner-timing.js';
 
 /** What a watch looks at. Its promise never settles after the signal has aborted. */
@@ -18,45 +18,54 @@ export interface WatchOptions {
 
 /** Misses of an engine that computes are forgiven so many times as long: it may be in a long prefill. */
 const BUSY_PATIENCE = 3;
-/** Processor time in a check's limit from which on its leader counts as computing. */
+/** Processor time in a check's limit from which on a process counts as computing. */
 const BUSY_TICKS = 50;
+/** Processor time between two looks from which on an engine counts as used. */
+const USED_TICKS = 5;
+
+type HungWatch = WatchOptions & { readonly pid: number };
 
 /**
  * Resolves when an engine counts as hung: several health checks in a row were not answered well in time (three times as
- * many while its process computes), or as stopped: two looks in a row found its process standing still by a signal.
+ * many while its process computes), or as stopped: two looks in a row found its process standing still by a signal. An
+ * engine that does nothing is checked less often.
  */
-export async function untilHung(
-  options: WatchOptions & { readonly pid: number },
-): Promise<'hung' | 'stopped'> {
+export async function untilHung(options: HungWatch): Promise<'hung' | 'stopped'> {
   const { timing, signal, pid } = options;
   let misses = 0;
   let idleMisses = 0;
   while (idleMisses < timing.mostMisses && misses < timing.mostMisses * BUSY_PATIENCE) {
-    const waitMs = misses === 0 ? timing.probeEveryMs : timing.pollMs;
-    if (await standsStill(options, waitMs)) return 'stopped';
-    const before = cpuTicksOf(pid);
+    if ((await untilCheckDue(options, misses > 0)) === 'stopped') return 'stopped';
+    const before = lookAt(pid)?.cpuTicks ?? 0;
     const answered = await answersSoon(options).catch(() => false);
     if (signal.aborted) return stay();
-    const worked = before === null ? 0 : (cpuTicksOf(pid) ?? before) - before;
+    const worked = (lookAt(pid)?.cpuTicks ?? before) - before;
     misses = answered ? 0 : misses + 1;
     idleMisses = answered || worked >= BUSY_TICKS ? 0 : idleMisses + 1;
   }
   return 'hung';
 }
 
-/** Waits, and looks meanwhile; true as soon as two looks in a row found the process stopped. */
-async function standsStill(
-  options: WatchOptions & { readonly pid: number },
-  waitMs: number,
-): Promise<boolean> {
+/** Waits until the next check is due, and looks at the process meanwhile. */
+async function untilCheckDue(options: HungWatch, missed: boolean): Promise<'due' | 'stopped'> {
   const { timing, pid } = options;
-  for (let leftMs = waitMs; leftMs > 0; leftMs -= timing.lookEveryMs) {
-    await sleepOrStay(options, Math.min(leftMs, timing.lookEveryMs));
-    if (!isStopped(pid)) continue;
-    await sleepOrStay(options, timing.lookEveryMs);
-    if (isStopped(pid)) return true;
+  const stepMs = missed ? timing.pollMs : timing.lookEveryMs;
+  let ticks = lookAt(pid)?.cpuTicks ?? null;
+  let used = missed || ticks === null;
+  for (let passedMs = 0; ; ) {
+    await sleepOrStay(options, stepMs);
+    passedMs += stepMs;
+    const look = lookAt(pid);
+    if (look?.stopped === true) {
+      await sleepOrStay(options, timing.lookEveryMs);
+      if (isStopped(pid)) return 'stopped';
+      passedMs += timing.lookEveryMs;
+    }
+    used ||= look === null || ticks === null || look.cpuTicks - ticks >= USED_TICKS;
+    ticks = look?.cpuTicks ?? null;
+    const dueMs = missed ? timing.pollMs : used ? timing.probeEveryMs : timing.probeIdleEveryMs;
+    if (passedMs >= dueMs) return 'due';
   }
-  return false;
 }
 
 /** Resolves when an engine had nothing to do for `idleMs`: no request ran or waited, and no token came of it. */

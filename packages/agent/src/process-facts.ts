@@ -25,13 +25,22 @@ export function isHeldByStranger(leader: number, port: number): boolean {
 
 /** Whether a process was stopped by a signal; one that a debugger holds was not. */
 export function isStopped(pid: number): boolean {
-  return readStat(pid)?.[0] === 'T';
+  return lookAt(pid)?.stopped === true;
 }
 
-/** Processor time a process has used, in clock ticks (proc(5), fields 14 and 15); null where nothing is said. */
-export function cpuTicksOf(pid: number): number | null {
+/** A look at a process. */
+export interface ProcessLook {
+  /** Stopped by a signal, not by a debugger. */
+  readonly stopped: boolean;
+  /** Processor time it has used, in clock ticks (proc(5), fields 14 and 15). */
+  readonly cpuTicks: number;
+}
+
+/** Looks at a process; null where nothing is said. */
+export function lookAt(pid: number): ProcessLook | null {
   const fields = readStat(pid);
-  return fields === null ? null : Number(fields[11]) + Number(fields[12]);
+  if (fields === null) return null;
+  return { stopped: fields[0] === 'T', cpuTicks: Number(fields[11]) + Number(fields[12]) };
 }
 
 /** Inodes of the sockets that listen on a port. */

@@ -17,10 +17,12 @@ export interface RunnerTiming {
   readonly mostFailures: number;
   /** Time it must have been ready for earlier failures to be forgotten. */
   readonly forgiveAfterMs: number;
-  /** Between two looks at whether a ready engine's process stands still. */
+  /** Between two looks at whether an engine's process stands still. */
   readonly lookEveryMs: number;
   /** Between two health checks of a ready engine. */
   readonly probeEveryMs: number;
+  /** The same while its process uses next to no processor time: nobody waits for it. */
+  readonly probeIdleEveryMs: number;
   /** Time an engine has to answer one of them. */
   readonly probeLimitMs: number;
   /** Checks missed in a row after which an engine counts as hung; thrice as many while its process computes. */
@@ -29,7 +31,8 @@ export interface RunnerTiming {
 
 /**
  * What a runner takes unless told otherwise. A dead engine is noticed at once by its exit, one that was stopped by a
- * signal within 3 s, one that does not answer within 12 s, or 24 s when its process computes meanwhile: a long prefill
+ * signal within 3 s, one in use that does not answer within 12 s, an idle one within 22 s, one whose process computes
+ * within 24 s: a long prefill
  * may hold up a Python server for seconds, and killing an engine that works costs more than waiting for one that does
  * not.
  */
@@ -44,6 +47,7 @@ export const DEFAULT_TIMING: RunnerTiming = {
   forgiveAfterMs: 60_000,
   lookEveryMs: 1000,
   probeEveryMs: 5000,
+  probeIdleEveryMs: 15_000,
   probeLimitMs: 2000,
   mostMisses: 3,
 };

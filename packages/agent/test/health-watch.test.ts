@@ -3,27 +3,37 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createManualClock, type ManualClock } from '@aim-gpu/core/testing';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { untilHung } from '../src/health-watch.js';
-import { cpuTicksOf, isStopped } from '../src/process-facts.js';
-import { DEFAULT_TIMING } from '../src/runner-timing.js';
+import { isStopped, lookAt } from '../src/process-facts.js';
+import { DEFAULT_TIMING, type RunnerTiming } from '../src/runner-timing.js';
 import { createFakeEngine, type FakeEngine } from './support/fake-engine.js';
 import { FIRST_PID } from './support/fake-launcher.js';
 
 const ADDRESS = { host: '127.0.0.1', port: 1 };
 
-function watch(pid: number, engine: FakeEngine = createFakeEngine()) {
+function watch(
+  pid: number,
+  engine: FakeEngine = createFakeEngine(),
+  timing: Partial<RunnerTiming> = {},
+) {
   const clock = createManualClock();
   const over = new AbortController();
   onTestFinished(() => over.abort());
   let end: string | null = null;
-  const options = { engine, address: ADDRESS, clock, timing: DEFAULT_TIMING, signal: over.signal };
+  const options = {
+    engine,
+    address: ADDRESS,
+    clock,
+    timing: { ...DEFAULT_TIMING, ...timing },
+    signal: over.signal,
+  };
   void untilHung({ ...options, pid }).then((why) => {
     end = why;
   });
   return { clock, engine, over, end: () => end };
 }
 
-function spawnNode(script: string): ChildProcess & { readonly pid: number } {
-  const child = spawn(process.execPath, ['-e', script], { stdio: 'ignore' });
+function spawnProgram(...argv: readonly string[]): ChildProcess & { readonly pid: number } {
+  const child = spawn(argv[0] ?? '', argv.slice(1), { stdio: 'ignore' });
   onTestFinished(() => void child.kill('SIGKILL'));
   return child as ChildProcess & { readonly pid: number };
 }
@@ -60,15 +70,18 @@ describe('an engine that does not answer', () => {
   test('while its process computes is waited for three times as long', {
     timeout: 60_000,
   }, async () => {
-    const child = spawnNode('for (;;) {}');
-    const { clock, engine, end } = watch(child.pid);
+    const child = spawnProgram(process.execPath, '-e', 'for (;;) {}');
+    const { probeEveryMs } = DEFAULT_TIMING;
+    const { clock, engine, end } = watch(child.pid, createFakeEngine(), {
+      probeIdleEveryMs: probeEveryMs,
+    });
     engine.health = 'hang';
-    await clock.advance(DEFAULT_TIMING.probeEveryMs);
+    await clock.advance(probeEveryMs);
     const waits: string[] = [];
     while (end() === null) {
-      const before = cpuTicksOf(child.pid) ?? 0;
+      const before = lookAt(child.pid)?.cpuTicks ?? 0;
       await expect
-        .poll(() => (cpuTicksOf(child.pid) ?? 0) - before, { timeout: 30_000 })
+        .poll(() => (lookAt(child.pid)?.cpuTicks ?? 0) - before, { timeout: 30_000 })
         .toBeGreaterThan(60);
       waits.push('computed');
       await clock.advance(DEFAULT_TIMING.probeLimitMs + DEFAULT_TIMING.pollMs);
@@ -78,9 +91,28 @@ describe('an engine that does not answer', () => {
   });
 });
 
+test('an engine that does nothing is checked three times as seldom', async () => {
+  const child = spawnProgram('sleep', '1000');
+  await expect.poll(() => lookAt(child.pid)?.stopped).toBe(false);
+  const checks = { idle: 0, unseen: 0 };
+  for (const [name, pid] of [
+    ['idle', child.pid],
+    ['unseen', FIRST_PID],
+  ] as const) {
+    const engine = createFakeEngine();
+    const { isReady } = engine;
+    engine.isReady = (...values) => {
+      checks[name] += 1;
+      return isReady(...values);
+    };
+    await watch(pid, engine).clock.advance(60_000);
+  }
+  expect(checks).toEqual({ idle: 4, unseen: 12 });
+});
+
 describe('an engine whose process is stopped by a signal', () => {
   test('counts as stopped within 3 s, also when it would answer', async () => {
-    const child = spawnNode('setInterval(() => {}, 1000)');
+    const child = spawnProgram('sleep', '1000');
     const { clock, end } = watch(child.pid);
     await clock.advance(10_000);
     expect(end()).toBeNull();
@@ -91,7 +123,7 @@ describe('an engine whose process is stopped by a signal', () => {
   });
 
   test('for a moment only, does not', async () => {
-    const child = spawnNode('setInterval(() => {}, 1000)');
+    const child = spawnProgram('sleep', '1000');
     const { clock, end } = watch(child.pid);
     child.kill('SIGSTOP');
     await expect.poll(() => isStopped(child.pid)).toBe(true);

@@ -127,7 +127,9 @@ describe('a lasting agent', () => {
     expect(await second.run(second.agent.settled(CHAT))).toMatchObject({ pid: FIRST_PID });
   });
 
-  test('a journal cut anywhere is repaired, and leaves no process behind', async () => {
+  test('a journal cut anywhere is repaired, and leaves no process behind', {
+    timeout: 60_000,
+  }, async () => {
     const host = createHost();
     await host.next().bringUp();
     const journal = host.memory.journal('assigned');
