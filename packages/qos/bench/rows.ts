@@ -45,9 +45,9 @@ const repeat = (times: number, run: () => void): void => {
 };
 
 /** Least CPU time that everybody warms up for: compiled and in a steady state, whatever an operation costs. */
-const WARM_NS = 1e9;
+const WARM_NS = 5e8;
 /** Least CPU time of a measurement. */
-const MEASURED_NS = 1.5e9;
+const MEASURED_NS = 8e8;
 
 const spentNs = (): number => {
   const { user, system } = process.cpuUsage();
