@@ -51,6 +51,10 @@ export class Dispatcher {
     if (live.size === 0 || nowMs < this.#nextSweepMs) return;
     this.#nextSweepMs = nowMs + leakAfterMs / LEAK_SWEEPS;
     for (const flight of live.list()) {
+      if (flight.isAlive) {
+        flight.isAlive = false;
+        flight.activeMs = nowMs;
+      }
       const idleMs = nowMs - (flight.activeMs ?? nowMs);
       if (idleMs < leakAfterMs) continue;
       const { request } = flight;

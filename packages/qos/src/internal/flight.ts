@@ -71,8 +71,9 @@ export class Flight implements QueueItem, Permit, Granted {
   declare firstByteMs: number | null;
   /** Null also for answers that come whole, whose first token nobody saw. */
   declare firstTokenMs: number | null;
-  /** The last sign of life. */
+  /** The last sign of life whose time is known, and whether there was one since: reading the clock for each costs. */
   declare activeMs: number | null;
+  declare isAlive: boolean;
   declare promptTokens: number | null;
   declare cachedTokens: number;
   declare outputTokens: number | null;
@@ -123,6 +124,7 @@ export class Flight implements QueueItem, Permit, Granted {
     this.firstByteMs = null;
     this.firstTokenMs = null;
     this.activeMs = null;
+    this.isAlive = false;
     this.promptTokens = null;
     this.cachedTokens = 0;
     this.outputTokens = null;
@@ -201,7 +203,7 @@ export class Flight implements QueueItem, Permit, Granted {
 
   usage(usage: Usage): void {
     if (this.state === 'ended') return;
-    this.activeMs = this.owner.nowMs();
+    this.isAlive = true;
     if (usage.promptTokens !== undefined) this.promptTokens = usage.promptTokens;
     if (usage.cachedTokens !== undefined) this.cachedTokens = usage.cachedTokens;
     if (usage.outputTokens !== undefined) this.outputTokens = usage.outputTokens;
