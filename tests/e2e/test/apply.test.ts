@@ -176,12 +176,12 @@ describe('kill -9 of an engine under load', () => {
     expect(statuses.length).toBeGreaterThan(others.length);
     expect(new Set(statuses)).toEqual(new Set([200]));
   });
+});
 
-  it('that does not come back within the hold is 503 with Retry-After', {
+describe('an instance that was drained', () => {
+  it('is nobody’s: its requests are held, then 503 with Retry-After', {
     timeout: 60_000,
   }, async () => {
-    const pid = pidsOf(await viewNode(place.stateDirectory))['guard-0'] ?? 0;
-    // Stopped: it takes requests and answers none; killed as soon as the request waits.
     const drained = await run(['drain', 'guard-0', '--state-dir', place.stateDirectory]);
     expect(drained.code).toBe(0);
     const refused = await post('guard');
@@ -189,6 +189,5 @@ describe('kill -9 of an engine under load', () => {
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
     await run(['drain', 'guard-0', '--undo', '--state-dir', place.stateDirectory]);
     expect((await post('guard')).status).toBe(200);
-    expect(pid).toBeGreaterThan(0);
   });
 });

@@ -1,5 +1,6 @@
-/** What `status --json` says, as far as tests look at it. */
-import { run } from './command.js';
+/** What the node says of itself on its control socket, as far as tests look at it. */
+import { request } from 'node:http';
+import path from 'node:path';
 
 /** One instance. */
 interface InstanceView {
@@ -20,10 +21,26 @@ export interface NodeView {
   readonly instances: readonly InstanceView[];
 }
 
-/** Reads it. */
-export async function viewNode(stateDirectory: string): Promise<NodeView> {
-  const ended = await run(['status', '--json', '--state-dir', stateDirectory]);
-  return JSON.parse(ended.stdout) as NodeView;
+/** Reads it, as `status --json` does, without a process for each look. Rejects when nobody listens. */
+export function viewNode(stateDirectory: string): Promise<NodeView> {
+  const socketPath = path.join(stateDirectory, 'aim-gpu.sock');
+  return new Promise((resolve, reject) => {
+    const asked = request({ socketPath, path: '/v1/status', agent: false }, (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (part: string) => {
+        text += part;
+      });
+      response.on('error', reject);
+      response.on('end', () => {
+        if (response.statusCode === 200) resolve(JSON.parse(text) as NodeView);
+        else reject(new Error(`status ${response.statusCode}: ${text}`));
+      });
+    });
+    asked.setTimeout(10_000, () => asked.destroy(new Error('no answer within 10 s')));
+    asked.on('error', reject);
+    asked.end();
+  });
 }
 
 /** Process ids by instance. */
