@@ -1,8 +1,18 @@
 // Random operations on one node, seed after seed, each step compared with a plain model; then apply/remove cycles over a
 // state directory on disk, looking for what stays behind.
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { workloadName } from '@aim-gpu/core';
 import { createFileStateStore } from '@aim-gpu/core/node';
 import { aWorkload } from '@aim-gpu/core/testing';
@@ -39,18 +49,30 @@ export const soak: Soak = {
       if (grown > 0) failures.push(`${cycles} cycles left ${grown} ${what} behind`);
     }
     const applies = sum((run) => run.applies);
+    const placeable = sum((run) => run.placeable);
     const wrongRefusals = sum((run) => run.wrongRefusals);
-    if (wrongRefusals > applies / 100)
-      failures.push(`${wrongRefusals} of ${applies} wrongly refused`);
+    if (wrongRefusals > placeable / 100)
+      failures.push(`${wrongRefusals} of ${placeable} that have a placement were refused`);
+    const slowestMs = Math.max(0, ...runs.map((run) => run.slowestRecoveryMs));
+    if (slowestMs > 30_000) failures.push(`a recovery took ${slowestMs} ms`);
+    const kinds = [...new Set(runs.flatMap((run) => Object.keys(run.slowestByKindMs)))].toSorted();
+    const slowestSecondsByKind = Object.fromEntries(
+      kinds.map((kind) => [
+        kind,
+        Math.max(0, ...runs.map((run) => run.slowestByKindMs[kind] ?? 0)) / 1000,
+      ]),
+    );
     return {
       results: [
         {
           seeds: `${first}..${seed - 1}`,
           steps: sum((run) => run.steps),
           applies,
+          placeable,
           refusals: sum((run) => run.refusals),
           wrongRefusals,
-          slowestRecoverySeconds: Math.max(0, ...runs.map((run) => run.slowestRecoveryMs)) / 1000,
+          wrongPercent: (wrongRefusals / Math.max(1, placeable)) * 100,
+          slowestSecondsByKind,
         },
         { cycles, ...left },
       ],
@@ -58,6 +80,43 @@ export const soak: Soak = {
     };
   },
 };
+
+/** The journal's bound; compaction comes at the next record. */
+const MOST_RECORDS = 257;
+
+function ownSockets(): readonly string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      const target = readlinkSync(`/proc/self/fd/${fd}`);
+      return target.startsWith('socket:[') ? [target.slice(8, -1)] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** Own sockets that listen. */
+function listening(): number {
+  const own = new Set(ownSockets());
+  const lines = ['/proc/self/net/tcp', '/proc/self/net/tcp6'].flatMap((file) =>
+    readFileSync(file, 'latin1').split('\n'),
+  );
+  return lines
+    .map((line) => line.trim().split(/\s+/))
+    .filter((fields) => fields[3] === '0A' && own.has(fields[9] ?? '')).length;
+}
+
+function recordsIn(file: string): number {
+  return existsSync(file) ? readFileSync(file, 'utf8').split('\n').length - 1 : 0;
+}
+
+/** What is in use after a collection. */
+function heapBytes(): number {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  collect();
+  return process.memoryUsage().heapUsed;
+}
 
 /** Applies and removes a model again and again; what there is more of after the last cycle than after the tenth. */
 async function cycle(
@@ -74,6 +133,14 @@ async function cycle(
     files: readdirSync(directory).length,
     processes: bench.launcher.alive().length,
     timers: bench.clock.pending(),
+    sockets: ownSockets().length,
+    listeningSockets: listening(),
+    handles: process.getActiveResourcesInfo().length,
+    processListeners: process
+      .eventNames()
+      .reduce((total, name) => total + process.listenerCount(name), 0),
+    records: recordsIn(path.join(directory, 'assigned.jsonl')) > MOST_RECORDS ? 1 : 0,
+    heapBeyond8MiB: Math.floor(heapBytes() / 2 ** 23),
   });
   let before = count();
   for (let round = 1; round <= cycles && !signal.aborted; round += 1) {

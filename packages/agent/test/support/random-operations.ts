@@ -27,11 +27,14 @@ export interface RandomRun {
   readonly steps: number;
   readonly byKind: Readonly<Record<string, number>>;
   readonly applies: number;
+  /** Applies for which an exhaustive search finds a placement. */
+  readonly placeable: number;
   readonly refusals: number;
   /** Refusals although an exhaustive search finds a placement. */
   readonly wrongRefusals: number;
   /** Longest time until the node was whole again, on its own clock. */
   readonly slowestRecoveryMs: number;
+  readonly slowestByKindMs: Readonly<Record<string, number>>;
 }
 
 const SOURCES = [
@@ -51,8 +54,9 @@ export async function runRandomOperations(options: {
 }): Promise<RandomRun> {
   const rng = createRng(options.seed);
   const host = createHost();
-  const run = { applies: 0, refusals: 0, wrongRefusals: 0, slowestRecoveryMs: 0 };
+  const run = { applies: 0, placeable: 0, refusals: 0, wrongRefusals: 0, slowestRecoveryMs: 0 };
   const byKind: Record<string, number> = {};
+  const slowest: Record<string, number> = {};
   let steps = 0;
   try {
     await host.begin();
@@ -71,8 +75,10 @@ export async function runRandomOperations(options: {
       ]);
       byKind[kind] = (byKind[kind] ?? 0) + 1;
       if (kind === 'apply') await applyRandomly(host, rng, run);
-      else await disturb(host, rng, kind);
-      run.slowestRecoveryMs = Math.max(run.slowestRecoveryMs, await host.untilWhole());
+      const hurtMs = kind === 'apply' ? 0 : await disturb(host, rng, kind);
+      const wholeMs = hurtMs + (await host.untilWhole());
+      run.slowestRecoveryMs = Math.max(run.slowestRecoveryMs, wholeMs);
+      slowest[kind] = Math.max(slowest[kind] ?? 0, wholeMs);
       await host.compare();
     }
     await host.end();
@@ -80,7 +86,7 @@ export async function runRandomOperations(options: {
     const message = error instanceof Error ? error.message : String(error);
     throw new Error(`seed ${options.seed}, step ${steps}: ${message}`, { cause: error });
   }
-  return { steps, byKind, ...run };
+  return { steps, byKind, slowestByKindMs: slowest, ...run };
 }
 
 type Host = ReturnType<typeof createHost>;
@@ -88,7 +94,7 @@ type Host = ReturnType<typeof createHost>;
 async function applyRandomly(
   host: Host,
   rng: Rng,
-  run: { applies: number; refusals: number; wrongRefusals: number },
+  run: { applies: number; placeable: number; refusals: number; wrongRefusals: number },
 ): Promise<void> {
   const names = NAMES.filter(() => rng.next() < 0.55);
   const models = names.map((name) => {
@@ -105,17 +111,20 @@ async function applyRandomly(
   });
   const fleet: Fleet = { ...host.fleet(), models };
   run.applies += 1;
+  const demands = await sizeFleet({ fleet, models: LIBRARY });
+  const placeable = hasPlacement(models, demands, await host.inventory());
+  if (placeable) run.placeable += 1;
   try {
     await host.apply(fleet);
   } catch (error) {
     if (!AimError.is(error) || error.kind !== 'refused') throw error;
     run.refusals += 1;
-    const demands = await sizeFleet({ fleet, models: LIBRARY });
-    if (hasPlacement(models, demands, await host.inventory())) run.wrongRefusals += 1;
+    if (placeable) run.wrongRefusals += 1;
   }
 }
 
-async function disturb(host: Host, rng: Rng, kind: string): Promise<void> {
+/** Brings a fault; for how long it had lasted already when it was over. */
+async function disturb(host: Host, rng: Rng, kind: string): Promise<number> {
   const alive = host.processes.alive();
   const victim = alive.length === 0 ? null : pick(rng, alive);
   if (kind === 'crash') victim?.crash(['out of memory']);
@@ -123,7 +132,7 @@ async function disturb(host: Host, rng: Rng, kind: string): Promise<void> {
   if (kind === 'reboot') await host.reboot();
   if (kind === 'restart' && victim !== null) await host.restart(victim.name as InstanceId);
   if (kind === 'drain' && victim !== null) host.drainAndBack(victim.name as InstanceId);
-  if (kind === 'hang') await host.hangAll();
+  return kind === 'hang' ? host.hangAll() : 0;
 }
 
 function pick<T>(rng: Rng, list: readonly T[]): T {
@@ -203,9 +212,12 @@ function createHost() {
       await bench.run(bench.agent.open());
     },
     hangAll: async () => {
+      const began = bench.clock.monoMs();
+      const hung = processes.alive();
       bench.engine.health = 'hang';
-      await bench.clock.advance(20_000);
+      while (hung.some((process) => process.alive())) await bench.clock.advance(100);
       bench.engine.health = 'ready';
+      return bench.clock.monoMs() - began;
     },
     untilWhole,
     compare: async () => {
