@@ -37,8 +37,9 @@ export function createSystemdNotifier(options: {
   };
   const intervalMs = Number(env['WATCHDOG_USEC'] ?? 0) / 2000;
   return {
-    ready: () => send('--ready'),
-    stopping: () => send('--stopping'),
+    // As words, not as options: --stopping is younger than what many hosts have.
+    ready: () => send('READY=1'),
+    stopping: () => send('STOPPING=1'),
     watch: (isWell) => {
       if (!(intervalMs > 0)) return () => undefined;
       let stopped = false;
