@@ -2,6 +2,8 @@
  * A million tenants, each seen once, through one qos object: some are let in at once, some wait, all have limits.
  * What is remembered of them, and the heap, must not grow with their number. `--seed N`, `--operations N` tenants.
  */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { BANDS, type Band, createRng } from '@aim-gpu/core';
 import { createManualClock } from '@aim-gpu/core/testing';
 import type { Soak } from '../../../tools/soak.js';
@@ -41,6 +43,8 @@ export const soak: Soak = {
       permit?.usage({ outputTokens: Math.floor(rng.next() * 400) });
       permit?.done();
     };
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
     let refused = 0;
     let baseBytes = 0;
     for (let index = 1; index <= tenants && !signal.aborted; index += 1) {
@@ -66,7 +70,7 @@ export const soak: Soak = {
         end();
         await clock.advance(1);
       }
-      globalThis.gc?.();
+      collect();
       const heapBytes = process.memoryUsage().heapUsed + process.memoryUsage().arrayBuffers;
       if (baseBytes === 0) baseBytes = heapBytes;
       const lags = Object.values(qos.snapshot().models[0]?.lags ?? {});
