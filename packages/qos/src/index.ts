@@ -100,6 +100,12 @@ export {
   type RetryAfterTracker,
 } from './retry-after.js';
 export {
+  createSharedLimits,
+  type SharedLimitResult,
+  type SharedLimits,
+  type SharedReservation,
+} from './shared-limits.js';
+export {
   BURN_WINDOWS_MS,
   type BurnAlert,
   type BurnWindow,
