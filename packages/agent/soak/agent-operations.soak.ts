@@ -118,7 +118,7 @@ function heapBytes(): number {
   return process.memoryUsage().heapUsed;
 }
 
-/** Applies and removes a model again and again; what there is more of after the last cycle than after the tenth. */
+/** Applies and removes a model again and again; what there is more of after the last cycle than after the fiftieth. */
 async function cycle(
   cycles: number,
   signal: AbortSignal,
@@ -147,7 +147,7 @@ async function cycle(
     await bench.run(bench.agent.applyFleet(one));
     await bench.run(bench.agent.settled('chat-0' as never));
     await bench.run(bench.agent.applyFleet(bench.fleet));
-    if (round === 10) before = count();
+    if (round === 50) before = count();
   }
   const after = count();
   const journal = path.join(directory, 'assigned.jsonl');
