@@ -24,6 +24,7 @@ import { readDeviceSocket } from '@aim-gpu/driver-simulated';
 import { createGateway, type Gateway } from '@aim-gpu/gateway';
 import { createMetrics } from '@aim-gpu/metrics';
 import { createModelLibrary } from '@aim-gpu/sizing';
+import { openAccessLog } from './access-log-writer.js';
 import type { Closers } from './closers.js';
 import type { CommandContext } from './context.js';
 import { type DriverOptions, type OpenNode, openNode } from './drivers.js';
@@ -43,6 +44,8 @@ export interface ServeOptions extends FleetOptions, DriverOptions {
   /** PEM files; both or none. */
   readonly tlsCert?: string;
   readonly tlsKey?: string;
+  /** File, or `-`. */
+  readonly accessLog?: string;
 }
 
 /** What is served. */
@@ -182,6 +185,9 @@ async function openGateway(
   const { clock, logger, store } = context;
   const adminToken = context.io.env['AIM_GPU_ADMIN_TOKEN'];
   const tls = toTlsFiles(context, options);
+  const log = options.accessLog === undefined ? null : openAccessLog(context, options.accessLog);
+  // Closed after the gateway: the last requests end with it.
+  if (log !== null) closers.add(() => log.close());
   const open = async (free: boolean): Promise<Gateway> => {
     const gateway = createGateway({
       ...sources,
@@ -193,6 +199,7 @@ async function openGateway(
       allowAnonymous: options.allowAnonymous === true,
       store,
       ...(tls === null ? {} : { tls }),
+      ...(log === null ? {} : { accessLog: log.write }),
       ...(adminToken === undefined || adminToken === '' ? {} : { adminToken }),
     });
     await gateway.start();

@@ -53,7 +53,11 @@ export function withServeOptions(command: Command): Command {
       '--tls-cert <file>',
       'serve TLS with this certificate chain; read again when it changes',
     )
-    .option('--tls-key <file>', 'the key of --tls-cert');
+    .option('--tls-key <file>', 'the key of --tls-cert')
+    .option(
+      '--access-log <file>',
+      'write a line of JSON for each request, never its text; - is the output of this command',
+    );
 }
 
 /** Reads a time such as `30s`. */

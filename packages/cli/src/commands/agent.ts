@@ -149,6 +149,7 @@ function printUnit(
     ['--driver', options.driver],
     ['--listen', options.listen],
     ['--admin-listen', options.adminListen],
+    ['--access-log', toAccessLog(context, options)],
     ['--api-listen', options.apiListen],
     ['--api-token', options.apiToken && context.resolve(options.apiToken)],
     ['--api-cert', options.apiCert && context.resolve(options.apiCert)],
@@ -159,6 +160,11 @@ function printUnit(
   if (context.json) context.print({ unit });
   else context.say(unit.trimEnd());
   return 0;
+}
+
+/** The same file wherever the unit starts; `-` stays what it is. */
+function toAccessLog(context: CommandContext, { accessLog }: ServeOptions): string | undefined {
+  return accessLog === undefined || accessLog === '-' ? accessLog : context.resolve(accessLog);
 }
 
 function nothingToServe(): AimError {
