@@ -26,16 +26,18 @@ const STEPS_A_SEED = 100;
 export const soak: Soak = {
   name: 'agent-operations',
   summary:
-    'random operations against a plain model (--seed N), and apply/remove cycles (--cycles N)',
+    'random operations against a plain model (--seed N, --only apply,kill,…), and apply/remove cycles (--cycles N)',
   run: async ({ seconds, values, signal, log }) => {
     const failures: string[] = [];
     const runs: RandomRun[] = [];
     const end = performance.now() + seconds * 1000;
     let seed = Number(values['seed'] ?? 1);
     const first = seed;
+    const only = values['only'];
+    const kinds = only === undefined ? {} : { kinds: only.split(',') };
     for (; performance.now() < end && !signal.aborted; seed += 1) {
       try {
-        runs.push(await runRandomOperations({ seed, steps: STEPS_A_SEED, signal }));
+        runs.push(await runRandomOperations({ seed, steps: STEPS_A_SEED, signal, ...kinds }));
       } catch (error) {
         failures.push(error instanceof Error ? error.message : String(error));
       }
@@ -55,9 +57,9 @@ export const soak: Soak = {
       failures.push(`${wrongRefusals} of ${placeable} that have a placement were refused`);
     const slowestMs = Math.max(0, ...runs.map((run) => run.slowestRecoveryMs));
     if (slowestMs > 30_000) failures.push(`a recovery took ${slowestMs} ms`);
-    const kinds = [...new Set(runs.flatMap((run) => Object.keys(run.slowestByKindMs)))].toSorted();
+    const seen = [...new Set(runs.flatMap((run) => Object.keys(run.slowestByKindMs)))].toSorted();
     const slowestSecondsByKind = Object.fromEntries(
-      kinds.map((kind) => [
+      seen.map((kind) => [
         kind,
         Math.max(0, ...runs.map((run) => run.slowestByKindMs[kind] ?? 0)) / 1000,
       ]),

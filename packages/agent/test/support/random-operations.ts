@@ -51,11 +51,26 @@ const SOURCES = [
 ];
 const NAMES = ['a', 'b', 'c', 'd', 'e', 'f'];
 const LIBRARY = createModelLibrary();
+/** What happens, as often as it stands here. */
+const KINDS = [
+  'apply',
+  'apply',
+  'apply',
+  'crash',
+  'restart',
+  'kill',
+  'kill',
+  'reboot',
+  'drain',
+  'hang',
+];
 
 /** Runs `steps` operations from a seed. Throws at the first difference, naming seed and step. */
 export async function runRandomOperations(options: {
   readonly seed: number;
   readonly steps: number;
+  /** Operations to choose from; all unless given. */
+  readonly kinds?: readonly string[];
   readonly signal?: AbortSignal;
 }): Promise<RandomRun> {
   const rng = createRng(options.seed);
@@ -67,18 +82,7 @@ export async function runRandomOperations(options: {
   try {
     await host.begin();
     for (; steps < options.steps && options.signal?.aborted !== true; steps += 1) {
-      const kind = pick(rng, [
-        'apply',
-        'apply',
-        'apply',
-        'crash',
-        'restart',
-        'kill',
-        'kill',
-        'reboot',
-        'drain',
-        'hang',
-      ]);
+      const kind = pick(rng, options.kinds ?? KINDS);
       byKind[kind] = (byKind[kind] ?? 0) + 1;
       if (kind === 'apply') await applyRandomly(host, rng, run);
       const hurtMs = kind === 'apply' ? 0 : await disturb(host, rng, kind);
