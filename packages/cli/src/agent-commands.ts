@@ -70,7 +70,7 @@ export function addAgentCommands({ add, run }: CommandTools): void {
       })(options),
     );
 
-  add('top', 'show what every engine does now', 'aim-gpu top')
+  add('top', 'show what every model and engine does now', 'aim-gpu top')
     .option('--every <time>', 'redraw interval', toTimeout, 1000)
     .option('--once', 'show it once, also on a terminal')
     .action((options) =>
