@@ -102,3 +102,12 @@ export function engineStopped(pid: number): AimError {
     details: { pid },
   });
 }
+
+/** Work cut short because its instance is being stopped. */
+export function instanceStopping(): AimError {
+  return new AimError({
+    code: 'ERR_STOPPED',
+    kind: 'unavailable',
+    message: 'instance is being stopped',
+  });
+}

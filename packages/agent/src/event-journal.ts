@@ -2,23 +2,31 @@
  * Events on disk, so that an agent that is started again still tells what happened before. Owns their journal and its
  * bound. What could not be written is told once and forgotten: an event is never a reason to stop.
  */
-import { type Journal, type Logger, type StateStore, silentLogger } from '@aim-gpu/core';
+import {
+  type Clock,
+  type Journal,
+  type Logger,
+  type StateStore,
+  silentLogger,
+} from '@aim-gpu/core';
 import type { AgentEvent } from './event-log.js';
 
 /** Events on disk. */
 export interface EventJournal {
   /** Those that were kept, oldest first; from now on more may be. */
   load(): Promise<readonly AgentEvent[]>;
-  /** Keeps one more, soon. Nothing happens before {@link EventJournal.load}. */
+  /** Keeps one more, within a quarter of a second. Nothing happens before {@link EventJournal.load}. */
   keep(event: AgentEvent): void;
   /** Resolves when everything that was to be kept is on disk, or could not be. Never throws. */
   flushed(): Promise<void>;
 }
 
-/** One write: events that happened while the one before was under way come together. */
+/** One write: events that happen together are kept together. */
 type Batch = readonly AgentEvent[];
 
 const JOURNAL = 'events';
+/** How late an event may come to the disk: an agent that starts has other things to write first. */
+const KEPT_WITHIN_MS = 250;
 /** Events that are kept. */
 export const MOST_EVENTS = 1000;
 /** The journal is rewritten when it holds so many. */
@@ -27,9 +35,10 @@ const MOST_KEPT = 2 * MOST_EVENTS;
 /** Opens the journal of events in a store; nothing is read before `load`. */
 export function createEventJournal(options: {
   readonly store: StateStore;
+  readonly clock: Clock;
   readonly logger?: Logger;
 }): EventJournal {
-  const { store, logger = silentLogger } = options;
+  const { store, clock, logger = silentLogger } = options;
   const journal = store.journal<Batch>(JOURNAL);
   let recent: AgentEvent[] = [];
   let waiting: AgentEvent[] = [];
@@ -37,6 +46,7 @@ export function createEventJournal(options: {
   let open = false;
   let told = false;
   let writing: Promise<void> | null = null;
+  let cancel: (() => void) | null = null;
 
   const fail = (error: unknown): void => {
     if (told) return;
@@ -61,7 +71,14 @@ export function createEventJournal(options: {
         fail(error);
       }
     }
-    writing = null;
+  };
+  const flush = (): Promise<void> => {
+    cancel?.();
+    cancel = null;
+    writing ??= write().finally(() => {
+      writing = null;
+    });
+    return writing;
   };
   return {
     load: async () => {
@@ -79,9 +96,9 @@ export function createEventJournal(options: {
     keep: (event) => {
       if (!open) return;
       waiting.push(event);
-      writing ??= write();
+      cancel ??= clock.timer(KEPT_WITHIN_MS, () => void flush());
     },
-    flushed: () => writing ?? Promise.resolve(),
+    flushed: flush,
   };
 }
 

@@ -2,7 +2,7 @@
  * Watches a ready engine: whether it still answers its health check, and whether anybody uses it. Owns the rules for
  * hung and for idle; ends nothing.
  */
-import { AimError, type Clock, type EndpointAddress, type ServingEngine } from '@aim-gpu/core';
+import type { Clock, EndpointAddress, ServingEngine } from '@aim-gpu/core';
 import { answersSoon } from './engine-waits.js';
 import { isStopped, lookAt } from './process-facts.js';
 import type { RunnerTiming } from './runner-timing.js';
@@ -98,13 +98,4 @@ async function sleepOrStay({ clock, signal }: WatchOptions, ms: number): Promise
 /** Nobody listens any more. */
 function stay(): Promise<never> {
   return new Promise(() => undefined);
-}
-
-/** Work cut short because its instance is being stopped. */
-export function instanceStopping(): AimError {
-  return new AimError({
-    code: 'ERR_STOPPED',
-    kind: 'unavailable',
-    message: 'instance is being stopped',
-  });
 }

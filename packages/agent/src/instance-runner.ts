@@ -1,9 +1,10 @@
 /**
- * Instance runner: keeps one instance's engine process running until told to stop. Owns its life cycle (start, ready,
- * hung, exit, back-off, verdict, parked); knows nothing of plans, cards or other instances.
+ * Instance runner: keeps one instance's engine process running until told to stop. Owns its life cycle (start, ready, hung, exit, back-off, verdict, parked); knows nothing of plans, cards or other instances.
  */
 import type { EndpointAddress, EpochMs, ProcessExit, RunningProcess } from '@aim-gpu/core';
+import { instanceStopping } from './agent-errors.js';
 import { backOffMs } from './back-off.js';
+import { type ServiceEnd, untilServiceEnds } from './engine-service.js';
 import {
   type EngineProcess,
   type EngineTools,
@@ -12,7 +13,6 @@ import {
   untilServing,
 } from './engine-start.js';
 import { untilIdle } from './engine-waits.js';
-import { instanceStopping, untilHung, untilUnused, type WatchOptions } from './health-watch.js';
 import type { InstanceRunner, InstanceRunnerOptions } from './instance-care.js';
 import { type InstanceDefinition, partitionKey } from './instance-definition.js';
 import { createInstanceFace, type InstanceFace } from './instance-face.js';
@@ -30,11 +30,6 @@ import {
 export function createInstanceRunner(options: InstanceRunnerOptions): InstanceRunner {
   return new Runner(options);
 }
-
-/** How a time of service ended. */
-type ServiceEnd =
-  | { readonly why: 'exited'; readonly exit: ProcessExit }
-  | { readonly why: 'hung' | 'stopped' | 'unused' | 'stopping' };
 
 class Runner implements InstanceRunner {
   definition: InstanceDefinition;
@@ -259,35 +254,16 @@ class Runner implements InstanceRunner {
     return null;
   }
 
-  private async untilServiceEnds({ process, address }: EngineProcess): Promise<ServiceEnd> {
-    const over = new AbortController();
-    const watch = {
+  private untilServiceEnds(served: EngineProcess): Promise<ServiceEnd> {
+    return untilServiceEnds({
+      served,
       engine: this.definition.engine,
-      address,
       clock: this.options.clock,
       timing: this.timing,
-      signal: over.signal,
-    };
-    const idleMs = this.options.parkAfterMs ?? null;
-    try {
-      return await Promise.race([
-        process.exited.then((exit): ServiceEnd => ({ why: 'exited', exit })),
-        // A process that cannot be killed must not hold up the end.
-        this.stopRequested.then((): ServiceEnd => ({ why: 'stopping' })),
-        untilHung({ ...watch, pid: process.pid }).then((why): ServiceEnd => ({ why })),
-        ...(idleMs === null ? [] : [this.untilParkable(watch, idleMs)]),
-      ]);
-    } finally {
-      over.abort();
-    }
-  }
-
-  /** Unused, and still without a request after new ones were told to stay away. */
-  private async untilParkable(watch: WatchOptions, idleMs: number): Promise<ServiceEnd> {
-    await untilUnused({ ...watch, idleMs });
-    this.face.hide(this.definition);
-    await untilIdle(watch);
-    return { why: 'unused' };
+      idleMs: this.options.parkAfterMs ?? null,
+      stopRequested: this.stopRequested,
+      hide: () => this.face.hide(this.definition),
+    });
   }
 
   private showEndpoint(): void {

@@ -1,12 +1,10 @@
 /**
  * The agent of one node: brings what runs to what is wanted, and keeps it there. Desired state is a fleet with its plan,
  * observed state comes from the driver, assigned state is a journal; each is read again after a crash or a change. Owns
- * the order of effects; every rule is in the files and packages below.
+ * who does what when: the opening, the turns of changes, the end. Every rule is in the files and packages below.
  */
 import {
-  AimError,
   type CallOptions,
-  type EpochMs,
   type Fleet,
   type InstanceId,
   type Inventory,
@@ -15,7 +13,6 @@ import {
   type Plan,
   type WorkloadName,
 } from '@aim-gpu/core';
-import { generationOf } from '@aim-gpu/scheduler';
 import { adoptEngines, stopTenures } from './adopt-engines.js';
 import type {
   Agent,
@@ -26,41 +23,22 @@ import type {
   CloseOptions,
   ControlHooks,
 } from './agent.js';
-import { agentClosed, fixedFleet, nodeNotInFleet, notOpen, stalePlan } from './agent-errors.js';
-import { toAgentState } from './agent-state.js';
+import { agentClosed, fixedFleet, nodeNotInFleet, notOpen } from './agent-errors.js';
 import { toApplyDiff } from './apply-diff.js';
 import { createAssigned } from './assigned.js';
 import type { ControlTarget } from './control-target.js';
-import { createDesiredStore, type Desired } from './desired.js';
+import { createDesiredStore, type DesiredStore } from './desired.js';
 import { createEndpointDirectory, type WritableDirectory } from './endpoint-directory.js';
 import { createEventJournal } from './event-journal.js';
 import { createEventLog, type WritableEventLog } from './event-log.js';
 import { createInstances, type Instances } from './instances.js';
 import { createKeeper, type Keeper } from './keeper.js';
-import {
-  desiredLayouts,
-  reachLayouts,
-  readLayouts,
-  refuseLayouts,
-  repairLayouts,
-} from './layouts.js';
-import { planAfterLoss } from './loss.js';
-import { createNodeMetrics, type NodeMetrics } from './node-metrics.js';
-import { planFromFleet } from './plan-from-fleet.js';
-import {
-  type NodeParts,
-  placementsOf,
-  reconcile,
-  restartInstance,
-  sizedFor,
-  toReconcileState,
-  type Wish,
-} from './reconcile.js';
-import { refuseUnplaced } from './refusals.js';
-import { toServedModels } from './served-models.js';
+import { reachLayouts, readLayouts, repairLayouts } from './layouts.js';
+import { createNodeChanges, type NodeChanges, toWish } from './node-changes.js';
+import { createNodeState, type NodeState } from './node-state.js';
+import { type NodeParts, restartInstance, type Wish } from './reconcile.js';
 import { createStartTimes } from './start-times.js';
-import type { AgentState, InstanceStatus, StatusDocument } from './status.js';
-import { toStatusDocument } from './status-document.js';
+import type { InstanceStatus, StatusDocument } from './status.js';
 import { createTurns } from './turns.js';
 
 /** Makes an agent. Nothing happens before {@link Agent.open}. */
@@ -76,102 +54,101 @@ class NodeAgent implements Agent {
   private readonly options: AgentOptions;
   private readonly instances: Instances;
   private readonly parts: NodeParts;
-  private readonly kept = new Set<InstanceId>();
-  private readonly assigned: ReturnType<typeof createAssigned>;
-  private readonly desiredStore: ReturnType<typeof createDesiredStore>;
-  private readonly metrics: NodeMetrics;
+  private readonly store: DesiredStore;
+  private readonly state: NodeState;
+  private readonly changes: NodeChanges;
+  private readonly keeper: Keeper;
   private readonly closed = new AbortController();
-  private state: AgentState = 'starting';
-  private since: EpochMs;
   private lease: Lease | null = null;
-  private desired: Desired | null = null;
-  private asked: Fleet;
-  private demands: Desired['demands'] = new Map();
   private before: Inventory | null = null;
-  private inventory: Inventory | null = null;
   private closing: Promise<void> | null = null;
   private turn: Promise<unknown> = Promise.resolve();
   private stopWatching: () => void = () => undefined;
-  private readonly keeper: Keeper;
 
   constructor(options: AgentOptions) {
+    const { clock, rng, store } = options;
     this.options = options;
-    this.asked = options.fleet;
-    this.since = options.clock.epochMs();
-    this.events = createEventLog({ clock: options.clock, journal: createEventJournal(options) });
-    const startTimes = createStartTimes({ clock: options.clock });
+    this.events = createEventLog({ clock, journal: createEventJournal(options) });
+    const startTimes = createStartTimes({ clock });
     const { expectedReadyMs } = startTimes;
     this.directory = createEndpointDirectory({
       expectedReadyMs,
       onRequest: (workload) => this.wake(workload),
     });
-    this.assigned = createAssigned(options.store);
-    this.desiredStore = createDesiredStore(options.store);
+    const assigned = createAssigned(store);
     this.instances = createInstances({
-      assigned: this.assigned,
+      assigned,
       launcher: options.launcher,
       directory: this.directory,
       turns: createTurns(),
-      clock: options.clock,
-      rng: options.rng,
+      clock,
+      rng,
       logger: options.logger,
       metrics: options.metrics,
       host: options.engineHost ?? '127.0.0.1',
       logFile: (instance) => options.logFile?.(instance) ?? null,
       ...(options.runnerTiming === undefined ? {} : { timing: options.runnerTiming }),
     });
-    const { instances, assigned } = this;
+    const { instances, directory, events } = this;
     this.parts = { options, instances, assigned };
+    this.store = createDesiredStore(store);
+    const state = createNodeState({ options, events, directory, instances, store: this.store });
+    this.state = state;
     this.instances.subscribe((status) => {
       startTimes.note(status);
-      this.noteInstance(status);
+      state.noteInstance(status);
+    });
+    this.changes = createNodeChanges({
+      parts: this.parts,
+      state,
+      events,
+      keep: () => void this.keeper.keep(),
+      isClosed: () => this.closed.signal.aborted,
     });
     this.keeper = createKeeper({
-      clock: options.clock,
-      rng: options.rng,
+      clock,
+      rng,
       work: (onBegin) =>
         this.inTurn({}, async (signal) => {
           onBegin();
-          await this.adaptToLoss(signal);
-          await this.reconcile({ signal });
+          await this.changes.restore(signal);
         }),
       onFailure: (error) => this.noteSetback(error),
     });
-    this.metrics = createNodeMetrics(options.metrics, options.node);
-    this.directory.setModels(toServedModels(options.fleet, this.demands));
   }
 
   get fleet(): Fleet {
-    return this.asked;
+    return this.state.asked;
   }
 
   get resumed(): boolean {
-    return this.desired !== null;
+    return this.state.desired !== null;
   }
 
   async open(options: CallOptions = {}): Promise<void> {
     const { driver, store, lasting } = this.options;
+    const { parts, state, events } = this;
     const lease = await store.lock(LOCK, options);
     try {
-      await this.events.load();
-      const tenures = await this.assigned.load();
+      await events.load();
+      const tenures = await parts.assigned.load();
       await repairLayouts({
         ...this.options,
         ...options,
-        stop: (instances) => stopTenures(this.parts, tenures, instances),
+        stop: (instances) => stopTenures(parts, tenures, instances),
       });
       this.before = await driver.discover(options);
-      this.noteInventory(this.before);
+      state.noteInventory(this.before);
       if (lasting === true) {
-        this.resume(await this.desiredStore.read());
-        const adopted = await adoptEngines(this.parts, tenures, this.before);
+        state.resume(await this.store.read());
+        const adopted = await adoptEngines(parts, tenures, this.before);
         for (const subject of adopted) {
           const message = 'was taken over from an earlier agent';
-          this.events.add({ event: 'instance-adopted', subject, message });
+          events.add({ event: 'instance-adopted', subject, message });
         }
       } else {
         // Engines of an earlier run died with it (their guards see to that), so nothing is assigned any more.
-        await this.assigned.clear();
+        await parts.assigned.clear();
       }
     } catch (error) {
       await lease.release();
@@ -179,18 +156,21 @@ class NodeAgent implements Agent {
     }
     this.lease = lease;
     this.stopWatching = driver.watch(({ after }) => this.noteChange(after));
-    if (this.desired !== null) void this.keeper.keep();
+    if (state.desired !== null) void this.keeper.keep();
   }
 
   async plan(options: CallOptions = {}): Promise<Plan> {
-    const { plan, demands } = await this.planFor(this.asked, options);
-    this.demands = demands;
+    const { plan, demands } = await this.changes.plan(this.state.asked, options);
+    this.state.demands = demands;
     return plan;
   }
 
   apply(plan: Plan, options: ApplyOptions = {}): Promise<void> {
-    const wish = (): Wish => ({ fleet: this.asked, demands: this.demands, plan });
-    return this.inTurn(options, (signal) => this.bringTo(wish(), { ...options, signal }));
+    return this.inTurn(options, async (signal) => {
+      if (this.lease === null) throw notOpen();
+      const { asked, demands } = this.state;
+      await this.changes.bringTo({ fleet: asked, demands, plan }, { ...options, signal });
+    });
   }
 
   applyFleet(fleet: Fleet, options: ApplyFleetOptions = {}): Promise<AppliedFleet> {
@@ -198,14 +178,13 @@ class NodeAgent implements Agent {
       const { node, onFleet } = this.options;
       if (this.lease === null) throw notOpen();
       if (!fleet.nodes.some(({ name }) => name === node)) throw nodeNotInFleet(node, fleet);
-      const made = await this.planFor(fleet, { signal });
+      const made = await this.changes.plan(fleet, { signal });
       const plan = options.plan ?? made.plan;
       const wish: Wish = { fleet, demands: made.demands, plan };
-      const inventory = await this.refuse(wish, signal);
-      const diff = toApplyDiff(plan, toReconcileState(this.parts, wish, inventory));
+      const diff = toApplyDiff(plan, await this.changes.foresee(wish, signal));
       if (options.dryRun === true) return { dryRun: true, plan, diff };
       const take = await onFleet?.(fleet);
-      await this.bringTo(wish, { ...options, signal }, take);
+      await this.changes.bringTo(wish, { ...options, signal }, take);
       return { dryRun: false, plan, diff };
     });
   }
@@ -213,7 +192,7 @@ class NodeAgent implements Agent {
   async settled(instance: InstanceId): Promise<InstanceStatus> {
     const runner = this.instances.find(instance);
     await runner.settled();
-    this.noteState();
+    this.state.noteState();
     return runner.status();
   }
 
@@ -228,7 +207,7 @@ class NodeAgent implements Agent {
 
   restart(instance: InstanceId): Promise<void> {
     return this.inTurn({}, async () => {
-      const { desired, inventory } = this;
+      const { desired, inventory } = this.state;
       if (this.lease === null || desired === null || inventory === null) throw notOpen();
       this.instances.find(instance);
       const message = 'is restarted because somebody asked for it';
@@ -238,14 +217,14 @@ class NodeAgent implements Agent {
   }
 
   status(): Promise<StatusDocument> {
-    return this.statusWith(null);
+    return Promise.resolve(this.state.status(null));
   }
 
   control(hooks: ControlHooks): ControlTarget {
     return {
-      status: () => this.statusWith(hooks.gateway()),
-      plan: () => this.desired?.plan ?? null,
-      fleet: () => this.asked,
+      status: () => Promise.resolve(this.state.status(hooks.gateway())),
+      plan: () => this.state.desired?.plan ?? null,
+      fleet: () => this.state.asked,
       readFleet: hooks.readFleet ?? (() => Promise.reject(fixedFleet())),
       applyFleet: (fleet, options) => this.applyFleet(fleet, options),
       logs: (instance) => this.instances.find(instance as InstanceId).lastOutput(),
@@ -265,15 +244,6 @@ class NodeAgent implements Agent {
     return this.closing;
   }
 
-  private resume(desired: Desired | null): void {
-    if (desired === null) return;
-    this.desired = desired;
-    this.asked = desired.fleet;
-    this.demands = desired.demands;
-    this.directory.setModels(toServedModels(desired.served, desired.demands));
-    this.metrics.recordPlan(desired.plan);
-  }
-
   /** One after the other: each starts from what the one before has left. */
   private inTurn<T>(options: CallOptions, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const signals = options.signal === undefined ? [] : [options.signal];
@@ -284,108 +254,6 @@ class NodeAgent implements Agent {
     });
     this.turn = done.catch(() => undefined);
     return done;
-  }
-
-  private async planFor(
-    fleet: Fleet,
-    options: CallOptions,
-  ): Promise<{ readonly plan: Plan; readonly demands: Desired['demands'] }> {
-    const inventories = await this.observe(options);
-    const assignments = this.assigned.assignments();
-    const { models } = this.options;
-    return planFromFleet({ fleet, models, inventories, assignments, ...options });
-  }
-
-  /** Throws when a plan cannot be brought about; nothing has changed then. Returns what was observed here. */
-  private async refuse(wish: Wish, signal: AbortSignal): Promise<Inventory> {
-    const { plan } = wish;
-    const { node, partial } = this.options;
-    refuseUnplaced(plan, { partial: partial === true });
-    const observed = await this.observe({ signal });
-    if (generationOf(observed) !== plan.observed.generation) throw stalePlan(plan);
-    for (const placement of placementsOf(wish, this.parts)) sizedFor(wish, placement);
-    const [inventory] = observed;
-    if (inventory === undefined) throw stalePlan(plan);
-    refuseLayouts({ inventory, desired: desiredLayouts(plan, node) });
-    return inventory;
-  }
-
-  private async bringTo(
-    wish: Wish,
-    options: ApplyOptions & { readonly signal: AbortSignal },
-    take: () => void = () => undefined,
-  ): Promise<void> {
-    if (this.lease === null) throw notOpen();
-    await this.refuse(wish, options.signal);
-    const { desired: previous, asked } = this;
-    take();
-    this.kept.clear();
-    this.asked = wish.fleet;
-    const subject = wish.plan.id;
-    this.events.add({ event: 'apply-begun', subject, message: `fleet ${wish.fleet.name}` });
-    try {
-      await this.want({ ...wish, served: wish.fleet, degradations: [] });
-      await this.reconcile(options);
-      this.events.add({ event: 'apply-done', subject, message: `fleet ${wish.fleet.name}` });
-    } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      this.events.add({ event: 'apply-failed', subject, message });
-      // What ran before is what is wanted again, unless all but an engine that does not start was reached.
-      const half = !AimError.is(error, 'ERR_ENGINE_FAILED') && !this.closed.signal.aborted;
-      if (half) {
-        this.asked = asked;
-        await this.want(previous);
-        void this.keeper.keep();
-      }
-      throw error;
-    }
-  }
-
-  private async want(desired: Desired | null): Promise<void> {
-    if (this.options.lasting === true) await this.desiredStore.write(desired);
-    this.desired = desired;
-    if (desired === null) return;
-    this.demands = desired.demands;
-    this.metrics.recordPlan(desired.plan);
-  }
-
-  private async reconcile(options: ApplyOptions & { readonly signal: AbortSignal }): Promise<void> {
-    const { desired } = this;
-    if (desired === null) return;
-    try {
-      await reconcile(this.parts, toWish(desired), {
-        ...options,
-        onInventory: (inventory) => this.noteInventory(inventory),
-        kept: this.kept,
-      });
-    } finally {
-      this.noteModels();
-      this.noteState();
-    }
-  }
-
-  /** Plans anew when devices of the plan are gone, or when what was lost has come back. */
-  private async adaptToLoss(signal: AbortSignal): Promise<void> {
-    const { desired, asked, options } = this;
-    if (desired === null) return;
-    const next = await planAfterLoss({
-      desired,
-      asked,
-      models: options.models,
-      assignments: this.assigned.assignments(),
-      observe: () => this.observe({ signal }),
-      clock: options.clock,
-      signal,
-    });
-    if (next === null) return;
-    for (const { workload, step, message } of next.degradations) {
-      this.events.add({ event: `workload-${step}`, subject: workload, message });
-    }
-    if (next.degradations.length === 0) {
-      const message = 'everything is as asked for again';
-      this.events.add({ event: 'node-whole', subject: options.node, message });
-    }
-    await this.want(next);
   }
 
   /** A driver that cannot be read now is no reason to touch engines that serve: it is tried again. */
@@ -405,81 +273,16 @@ class NodeAgent implements Agent {
     }
   }
 
-  /** Every node's inventory that can be read from here, this node's first. */
-  private observe(options: CallOptions): Promise<readonly Inventory[]> {
-    const { driver, otherDrivers = [] } = this.options;
-    return Promise.all([driver, ...otherDrivers].map((each) => each.discover(options)));
-  }
-
-  private noteInventory(inventory: Inventory): void {
-    this.inventory = inventory;
-    this.metrics.recordInventory(inventory);
-  }
-
   private noteChange(inventory: Inventory): void {
-    this.noteInventory(inventory);
+    this.state.noteInventory(inventory);
     const message = `generation ${inventory.generation}, ${inventory.cards.length} cards`;
     this.events.add({ event: 'inventory-changed', subject: inventory.node, message });
     void this.keeper.keep();
   }
 
-  private noteInstance({ instance, state, trouble, workload }: InstanceStatus): void {
-    const message = trouble?.message ?? `${workload} is ${state}`;
-    this.events.add({ event: `instance-${state}`, subject: instance, message });
-    if (this.closing === null) this.noteModels();
-    this.noteState();
-  }
-
-  /** Tells the directory what may be asked for, when that has changed. */
-  private noteModels(): void {
-    const fleet = this.desired?.served ?? this.asked;
-    const parked = new Set(
-      this.instances
-        .statuses()
-        .filter(({ state }) => state === 'parked')
-        .map((status) => status.workload),
-    );
-    const models = toServedModels(fleet, this.demands, parked);
-    if (JSON.stringify(models) !== JSON.stringify(this.directory.models())) {
-      this.directory.setModels(models);
-    }
-  }
-
-  private async statusWith(gateway: StatusDocument['gateway']): Promise<StatusDocument> {
-    const { node, driver, pid } = this.options;
-    return toStatusDocument({
-      fleet: this.asked,
-      inventory: this.inventory,
-      node,
-      driver: driver.id,
-      pid,
-      state: this.state,
-      since: this.since,
-      plan: this.desired?.plan ?? null,
-      gateway,
-      instances: this.instances.statuses(),
-      degradations: this.desired?.degradations ?? [],
-    });
-  }
-
-  private noteState(): void {
-    if (this.state === 'draining' || this.state === 'stopped') return;
-    const states = this.instances.statuses().map(({ state }) => state);
-    const next = toAgentState(this.desired, states);
-    if (next !== this.state) this.enter(next);
-  }
-
-  private enter(state: AgentState): void {
-    this.state = state;
-    this.since = this.options.clock.epochMs();
-    const { node, logger } = this.options;
-    logger.info(`agent-${state}`, { node });
-    this.events.add({ event: `agent-${state}`, subject: node, message: `the node is ${state}` });
-  }
-
   private async end({ restoreLayout, keepEngines }: CloseOptions): Promise<void> {
     const { driver, otherDrivers = [], lasting } = this.options;
-    this.enter('draining');
+    this.state.enter('draining');
     this.closed.abort(agentClosed());
     this.stopWatching();
     this.keeper.cancel();
@@ -491,14 +294,14 @@ class NodeAgent implements Agent {
     try {
       if (this.lease !== null && !keep) {
         await this.instances.stopAll();
-        await this.assigned.clear();
-        if (lasting === true) await this.desiredStore.write(null);
+        await this.parts.assigned.clear();
+        if (lasting === true) await this.store.write(null);
         if (restoreLayout === true) await this.restoreLayout();
       }
     } finally {
       this.directory.setModels([]);
       await Promise.allSettled([driver, ...otherDrivers].map((each) => each.close()));
-      this.enter('stopped');
+      this.state.enter('stopped');
       await this.events.flushed();
       await this.lease?.release();
     }
@@ -508,10 +311,8 @@ class NodeAgent implements Agent {
     if (this.before === null) return;
     const desired = readLayouts(this.before);
     const stop = (): Promise<void> => Promise.resolve();
-    this.noteInventory(await reachLayouts({ ...this.options, desired, assignments: [], stop }));
+    this.state.noteInventory(
+      await reachLayouts({ ...this.options, desired, assignments: [], stop }),
+    );
   }
-}
-
-function toWish({ served, demands, plan }: Desired): Wish {
-  return { fleet: served, demands, plan };
 }

@@ -31,8 +31,8 @@ export interface RunnerTiming {
 
 /**
  * What a runner takes unless told otherwise. A dead engine is noticed at once by its exit, one that was stopped by a
- * signal within 3 s, one in use that does not answer within 12 s, an idle one within 22 s, one whose process computes
- * within 24 s: a long prefill
+ * signal within 4 s, one in use that does not answer within 13 s, an idle one within 23 s, one whose process computes
+ * within 25 s: a long prefill
  * may hold up a Python server for seconds, and killing an engine that works costs more than waiting for one that does
  * not.
  */
@@ -45,7 +45,7 @@ export const DEFAULT_TIMING: RunnerTiming = {
   longestBackoffMs: 30_000,
   mostFailures: 5,
   forgiveAfterMs: 60_000,
-  lookEveryMs: 1000,
+  lookEveryMs: 2000,
   probeEveryMs: 5000,
   probeIdleEveryMs: 15_000,
   probeLimitMs: 2000,

@@ -15,7 +15,7 @@ type Batch = readonly AgentEvent[];
 function openLog(store: StateStore = createMemoryStateStore()) {
   const clock = createManualClock();
   const logger = createRecordingLogger();
-  const log = createEventLog({ clock, journal: createEventJournal({ store, logger }) });
+  const log = createEventLog({ clock, journal: createEventJournal({ store, clock, logger }) });
   const add = (message: string): void => log.add({ event: 'a-thing', subject: 'it', message });
   return { store, clock, logger, log, add };
 }
@@ -82,6 +82,23 @@ describe('a journal of events', () => {
     expect(stored).toEqual(log.after(0));
     expect(stored).toHaveLength(MOST_EVENTS);
     expect(stored.at(-1)?.id).toBe(5 * MOST_EVENTS);
+  });
+
+  test('keeps what happens together with one write, soon', async () => {
+    const { store, log, add, clock } = openLog();
+    await log.load();
+    for (const word of ['one', 'two', 'three']) add(word);
+    await clock.advance(249);
+    expect(await store.journal('events').read()).toEqual([]);
+    await clock.advance(1);
+    expect(await store.journal<Batch>('events').read()).toHaveLength(1);
+    expect(await readStoredEvents(store)).toHaveLength(3);
+    expect(clock.pending()).toBe(0);
+    // Also after a flush that had nothing to write.
+    await log.flushed();
+    add('four');
+    await log.flushed();
+    expect(await readStoredEvents(store)).toHaveLength(4);
   });
 
   test('that cannot be written is told once, and events go on in memory', async () => {

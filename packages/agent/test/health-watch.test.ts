@@ -47,13 +47,13 @@ async function advanceToEnd(clock: ManualClock, end: () => string | null): Promi
 
 describe('an engine that does not answer', () => {
   test.each(['hang', 'loading', 'broken'] as const)(
-    '(%s) counts as hung within 12 s',
+    '(%s) counts as hung within 13 s',
     async (health) => {
       const { clock, engine, end } = watch(FIRST_PID);
       await clock.advance(20_000);
       expect(end()).toBeNull();
       engine.health = health;
-      expect(await advanceToEnd(clock, end)).toBeLessThanOrEqual(12_000);
+      expect(await advanceToEnd(clock, end)).toBeLessThanOrEqual(13_000);
       expect(end()).toBe('hung');
     },
   );
@@ -76,7 +76,7 @@ describe('an engine that does not answer', () => {
       probeIdleEveryMs: probeEveryMs,
     });
     engine.health = 'hang';
-    await clock.advance(probeEveryMs);
+    await clock.advance(probeEveryMs + DEFAULT_TIMING.lookEveryMs);
     const waits: string[] = [];
     while (end() === null) {
       const before = lookAt(child.pid)?.cpuTicks ?? 0;
@@ -107,18 +107,18 @@ test('an engine that does nothing is checked three times as seldom', async () =>
     };
     await watch(pid, engine).clock.advance(60_000);
   }
-  expect(checks).toEqual({ idle: 4, unseen: 12 });
+  expect(checks).toEqual({ idle: 3, unseen: 10 });
 });
 
 describe('an engine whose process is stopped by a signal', () => {
-  test('counts as stopped within 3 s, also when it would answer', async () => {
+  test('counts as stopped within 4 s, also when it would answer', async () => {
     const child = spawnProgram('sleep', '1000');
     const { clock, end } = watch(child.pid);
     await clock.advance(10_000);
     expect(end()).toBeNull();
     child.kill('SIGSTOP');
     await expect.poll(() => isStopped(child.pid)).toBe(true);
-    expect(await advanceToEnd(clock, end)).toBeLessThanOrEqual(3000);
+    expect(await advanceToEnd(clock, end)).toBeLessThanOrEqual(4000);
     expect(end()).toBe('stopped');
   });
 
@@ -127,7 +127,7 @@ describe('an engine whose process is stopped by a signal', () => {
     const { clock, end } = watch(child.pid);
     child.kill('SIGSTOP');
     await expect.poll(() => isStopped(child.pid)).toBe(true);
-    await clock.advance(1000);
+    await clock.advance(DEFAULT_TIMING.lookEveryMs);
     child.kill('SIGCONT');
     await expect.poll(() => isStopped(child.pid)).toBe(false);
     await clock.advance(20_000);

@@ -28,7 +28,7 @@ export type CrashingHost = ReturnType<typeof createCrashingHost>;
 const never = (): Promise<never> => new Promise(() => undefined);
 
 const GRACE_MS = 40_000;
-const MOST_TURNS = 20_000;
+const MOST_TURNS = 1_000_000;
 
 /** Makes a host with one agent that was not opened yet. */
 export function createCrashingHost(options: {
