@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { workloadName } from '@aim-gpu/core';
+import { silentLogger, workloadName } from '@aim-gpu/core';
 import { createFileStateStore } from '@aim-gpu/core/node';
 import { aWorkload } from '@aim-gpu/core/testing';
 import type { Soak } from '../../../tools/soak.js';
@@ -46,7 +46,7 @@ export const soak: Soak = {
     const sum = (of: (run: RandomRun) => number): number =>
       runs.reduce((total, run) => total + of(run), 0);
     const cycles = Number(values['cycles'] ?? 1000);
-    const left = await cycle(cycles, signal);
+    const left = cycles === 0 ? {} : await cycle(cycles, { signal, log });
     for (const [what, grown] of Object.entries(left)) {
       if (grown > 0) failures.push(`${cycles} cycles left ${grown} ${what} behind`);
     }
@@ -82,6 +82,10 @@ export const soak: Soak = {
     };
   },
 };
+
+/** Cycles after which every cache and the last 1,000 events are filled. */
+const SETTLED_AFTER = 200;
+const MOST_HEAP_GROWTH_BYTES = 2 ** 21;
 
 /** The journal's bound; compaction comes at the next record. */
 const MOST_RECORDS = 257;
@@ -120,14 +124,16 @@ function heapBytes(): number {
   return process.memoryUsage().heapUsed;
 }
 
-/** Applies and removes a model again and again; what there is more of after the last cycle than after the fiftieth. */
+/** Applies and removes a model again and again; what there is more of after the last cycle than once it had settled. */
 async function cycle(
   cycles: number,
-  signal: AbortSignal,
+  { signal, log }: { readonly signal: AbortSignal; readonly log: (line: string) => void },
 ): Promise<Readonly<Record<string, number>>> {
   const directory = mkdtempSync(path.join(tmpdir(), 'aim-gpu-cycles-'));
   const memory = createFileStateStore({ directory });
-  const bench = createBench({ memory, workloads: [], lasting: true });
+  // What only records must not be taken for a leak.
+  const logger = silentLogger;
+  const bench = createBench({ memory, workloads: [], lasting: true, logger });
   await bench.bringUp();
   const one = { ...bench.fleet, models: [aWorkload({ name: workloadName('chat') })] };
   const count = (): Readonly<Record<string, number>> => ({
@@ -142,16 +148,23 @@ async function cycle(
       .eventNames()
       .reduce((total, name) => total + process.listenerCount(name), 0),
     records: recordsIn(path.join(directory, 'assigned.jsonl')) > MOST_RECORDS ? 1 : 0,
-    heapBeyond8MiB: Math.floor(heapBytes() / 2 ** 23),
   });
   let before = count();
+  let heapBefore = heapBytes();
   for (let round = 1; round <= cycles && !signal.aborted; round += 1) {
     await bench.run(bench.agent.applyFleet(one));
     await bench.run(bench.agent.settled('chat-0' as never));
     await bench.run(bench.agent.applyFleet(bench.fleet));
-    if (round === 50) before = count();
+    if (round === SETTLED_AFTER) {
+      before = count();
+      heapBefore = heapBytes();
+    }
   }
   const after = count();
+  const heapGrownBytes = heapBytes() - heapBefore;
+  log(
+    `heap ${(heapBefore / 2 ** 20).toFixed(1)} MiB, grown by ${Math.round(heapGrownBytes / 1024)} KiB`,
+  );
   const journal = path.join(directory, 'assigned.jsonl');
   const journalBytes = existsSync(journal) ? statSync(journal).size : 0;
   await bench.run(bench.agent.close());
@@ -160,6 +173,7 @@ async function cycle(
   return {
     ...Object.fromEntries(grown),
     // Bounded by its records, 256 of a few kilobytes each.
+    heapBytesBeyondBound: Math.max(0, heapGrownBytes - MOST_HEAP_GROWTH_BYTES),
     journalBytesBeyondBound: Math.max(0, journalBytes - 2 ** 21),
   };
 }

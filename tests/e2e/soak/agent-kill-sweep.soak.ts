@@ -7,9 +7,13 @@ export const soak: Soak = {
   name: 'agent-kill-sweep',
   summary: 'kill -9 of the built agent when its journals have grown by 1, 2, … records (--most N)',
   run: async ({ values, signal, log }) => {
-    const numbers = Array.from({ length: Number(values['most'] ?? 30) }, (_, index) => index + 1);
+    // Each number once in either direction, unless a kill has already turned the direction around.
+    const numbers = Array.from({ length: Number(values['most'] ?? 16) }, (_, index) => index + 1);
     try {
-      const kills = await sweepKills(numbers, { signal, log });
+      const kills = await sweepKills(
+        numbers.flatMap((number) => [number, number]),
+        { signal, log },
+      );
       return { results: kills.map((kill) => ({ ...kill })), failures: [] };
     } catch (error) {
       return { results: [], failures: [error instanceof Error ? error.message : String(error)] };

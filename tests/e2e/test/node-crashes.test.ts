@@ -31,7 +31,7 @@ const model = (name: string): string =>
 it('kill -9 of the agent at some records of a repartition: the next one makes it whole', {
   timeout: 120_000,
 }, async () => {
-  const kills = await sweepKills([4, 13]);
+  const kills = await sweepKills([3, 9]);
   expect(kills).toHaveLength(2);
   for (const kill of kills) note(`kill -9 of the agent: ${JSON.stringify(kill)}`);
   for (const { recoveredMs } of kills) expect(recoveredMs).toBeLessThan(30_000);

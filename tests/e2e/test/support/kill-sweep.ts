@@ -23,15 +23,19 @@ export interface SweptKill {
   readonly anew: number;
 }
 
-const fleet = (name: string, models: readonly string[]): string =>
+const SMALL = 'meta-llama/Llama-3.2-1B-Instruct';
+/** More than a quarter of the card. */
+const LARGE = 'Qwen/Qwen3-32B';
+const FLEETS = { wide: ['large'], four: ['a', 'b', 'c', 'd'] } as const;
+
+const fleet = (name: keyof typeof FLEETS): string =>
   `apiVersion: aim-gpu/v1alpha1
 kind: Fleet
 metadata: { name: ${name} }
 nodes:
   - { name: node-a, driver: simulated, cards: { product: MI300X, count: 1 } }
 models:
-${models.map((model) => `  - { name: ${model}, source: meta-llama/Llama-3.2-1B-Instruct, concurrency: 4, maxModelLen: 2048, placement: { exclusive: true } }\n`).join('')}`;
-const FLEETS = { two: ['a', 'b'], four: ['a', 'b', 'c', 'd'] } as const;
+${FLEETS[name].map((model) => `  - { name: ${model}, source: ${model === 'large' ? LARGE : SMALL}, concurrency: 4, maxModelLen: 2048, placement: { exclusive: true } }\n`).join('')}`;
 
 /** Kills it once for each number. Throws at the first thing that is not as it should be. */
 export async function sweepKills(
@@ -41,19 +45,19 @@ export async function sweepKills(
   const place = createPlace();
   const { stateDirectory } = place;
   const files = {
-    two: place.write('two.yaml', fleet('two', FLEETS.two)),
-    four: place.write('four.yaml', fleet('four', FLEETS.four)),
+    wide: place.write('wide.yaml', fleet('wide')),
+    four: place.write('four.yaml', fleet('four')),
   };
   const ports = ['--listen', `127.0.0.1:${await freePort()}`];
   const grown = (): number =>
     recordsOf(stateDirectory, 'assigned').length + recordsOf(stateDirectory, 'repartition').length;
-  let agent = await startAgent(files.two, stateDirectory, ports);
+  let agent = await startAgent(files.wide, stateDirectory, ports);
   const done: SweptKill[] = [];
   try {
     let now = await untilWhole(stateDirectory);
     for (const records of numbers) {
       if (options.signal?.aborted === true) break;
-      const target = now.fleet === 'two' ? 'four' : 'two';
+      const target = now.fleet === 'wide' ? 'four' : 'wide';
       const before = grown();
       const applying = start(['apply', files[target], '--state-dir', stateDirectory]);
       const applied = new Promise((resolve) => applying.once('close', resolve));
