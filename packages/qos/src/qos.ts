@@ -3,15 +3,15 @@
  * queue, then an endpoint. Owns models and endpoints; single-writer, so it must only ever be called from one thread.
  */
 import { silentLogger, systemRng } from '@aim-gpu/core';
-import type { Admission, AdmitRequest } from './admission.js';
 import { bandOfRank, bandRank, toBandPolicies } from './bands.js';
 import { createBurstPool } from './burst-pool.js';
 import type { EndpointCapacity } from './endpoint-capacity.js';
-import { resolveFlight, toRefusal } from './internal/answers.js';
+import { Admissions } from './internal/admissions.js';
+import { resolveFlight } from './internal/answers.js';
 import { type QosContext, waitingIn } from './internal/context.js';
 import { Dispatcher } from './internal/dispatcher.js';
 import { Entrance } from './internal/entrance.js';
-import { Flight, type FlightOwner } from './internal/flight.js';
+import type { Flight, FlightOwner } from './internal/flight.js';
 import { GroupGuards, GUARDED_RANK } from './internal/group-guards.js';
 import { LiveFlights } from './internal/live-flights.js';
 import { isHeldBack, ModelPool, type PoolHost } from './internal/model-pool.js';
@@ -37,12 +37,6 @@ const MAX_RETRIES = 2;
 const RAMP_MS = 10_000;
 /** What of an endpoint is filled right after a restore: engines may still work for the process that died. */
 const RAMP_START = 0.25;
-
-let lastResolve: ((admission: Admission) => void) | null = null;
-/** One executor for all promises: a closure for each would be a good part of what a waiting request costs. */
-function keepResolve(resolve: (admission: Admission) => void): void {
-  lastResolve = resolve;
-}
 
 /** Makes an empty qos object; give it models and endpoints, then admit. */
 export function createQos(options: QosOptions): Qos {
@@ -123,92 +117,17 @@ export function createQos(options: QosOptions): Qos {
     preempt: (flight, pool, now) => preemptor.preempt(flight, pool, now),
   };
 
-  /** Lets a flight wait for an endpoint; resolves when it has one or is refused. */
-  const wait = (flight: Flight, signal: AbortSignal | undefined): Promise<Admission> => {
-    const admitted = new Promise<Admission>(keepResolve);
-    flight.resolve = lastResolve;
-    if (signal !== undefined) {
-      flight.signalOfCaller = signal;
-      flight.onAbort = () => {
-        const pool = pools.get(flight.model);
-        if (flight.state !== 'waiting' || flight.lane === null || pool === undefined) return;
-        pool.queue.remove(flight, flight.lane, nowMs());
-        refusals.refuse(flight, 'cancelled', nowMs());
-      };
-      signal.addEventListener('abort', flight.onAbort, { once: true });
-    }
-    return admitted;
-  };
-
-  const again = (flight: Flight, signal: AbortSignal | undefined): Promise<Admission> => {
-    const now = nowMs();
-    const pool = pools.get(flight.model);
-    if (flight.state === 'sent') settlement.giveBack(flight);
-    else if (flight.state !== 'cut') {
-      const message = 'only a request without its first byte can be tried again';
-      return Promise.resolve(toRefusal('cancelled', message, { retryAfterMs: null }));
-    }
-    const wasPreempted = flight.state === 'cut';
-    if (!wasPreempted) {
-      flight.tries += 1;
-      flight.avoid = flight.at?.id ?? null;
-    }
-    flight.at = null;
-    flight.rearm();
-    const { lane } = flight;
-    const spent = (wasPreempted ? flight.preemptions : flight.tries) > context.maxRetries;
-    if (pool === undefined || lane === null || spent || signal?.aborted) {
-      if (pool !== undefined && lane !== null) pool.queue.settle(flight, lane, 0, now);
-      const reason = signal?.aborted ? 'cancelled' : wasPreempted ? 'preempted' : 'no_endpoint';
-      return Promise.resolve(refusals.refuse(flight, reason, now));
-    }
-    flight.state = 'waiting';
-    pool.queue.restore(flight, lane, now);
-    const admitted = wait(flight, signal);
-    dispatcher.schedule(pool);
-    return admitted;
-  };
   const owner: FlightOwner = {
     nowMs,
     began: (flight) => flight.at?.streaming(),
     ended: finish,
-    again,
+    again: (flight, signal) => admissions.again(flight, signal),
     tempo: (flight, tpotMs, now) => settlement.tempo(flight, tpotMs, now),
   };
   const entrance = new Entrance(context, refusals, owner);
 
-  const admit = (request: AdmitRequest, signal: AbortSignal | undefined): Promise<Admission> => {
-    const now = nowMs();
-    dispatcher.sweepLeaks(now);
-    const flight = entrance.enter(request, now);
-    if (!(flight instanceof Flight)) return Promise.resolve(flight);
-    const pool = pools.get(request.model) as ModelPool;
-    if (signal?.aborted) return Promise.resolve(refusals.refuse(flight, 'cancelled', now));
-    if (pool.ready.length === 0 && context.emptyPoolWaitMs <= 0) {
-      return Promise.resolve(refusals.refuse(flight, 'no_endpoint', now));
-    }
-    const sent = entrance.sendNow(flight, pool, now) ?? entrance.enqueue(flight, pool, now);
-    if (sent !== null) return Promise.resolve(sent);
-    const admitted = wait(flight, signal);
-    dispatcher.schedule(pool);
-    return admitted;
-  };
-  const tryAdmit = (request: AdmitRequest): Admission | null => {
-    const now = nowMs();
-    dispatcher.sweepLeaks(now);
-    const pool = pools.get(request.model);
-    // Whether it would wait is asked first, so that a null costs the tenant nothing.
-    if (pool !== undefined && !context.draining && pool.queue.count > 0) return null;
-    const flight = entrance.enter(request, now);
-    if (!(flight instanceof Flight)) return flight;
-    const sent = entrance.sendNow(flight, pool as ModelPool, now);
-    if (sent !== null) return sent;
-    flight.state = 'ended';
-    flight.reservation?.cancel();
-    flight.reservation = null;
-    if (flight.drawn > 0) pool?.burst?.settle(flight.drawn, now);
-    return null;
-  };
+  const admissions = new Admissions(context, { entrance, refusals, settlement, dispatcher });
+
   /** What waits must be looked at when an endpoint's picture has changed. */
   const changed = (endpoint: string): void => {
     for (const pool of pools.values()) {
@@ -318,8 +237,8 @@ export function createQos(options: QosOptions): Qos {
       capacities.get(endpoint)?.suspend(nowMs() + ms);
       changed(endpoint);
     },
-    admit: (request, { signal } = {}) => admit(request, signal),
-    tryAdmit,
+    admit: (request, { signal } = {}) => admissions.admit(request, signal),
+    tryAdmit: (request) => admissions.tryAdmit(request),
     predictedWaitMs: ({ model, band, tenant, weight }) =>
       pools.get(model)?.predictedWaitMs(bandRank(band), tenant, weight) ?? null,
     report: () => toReport(context, nowMs()),

@@ -3,15 +3,8 @@
  * there are. Owns the arithmetic on one account; which accounts go together is limits.ts.
  */
 import { advance, conformsInMs, type Rate } from '../gcra.js';
-import type { AccountDump, AccountLimits, LimitKind, LimitSubject } from '../limits-interface.js';
-import {
-  Account,
-  type AccountPlace,
-  KeptSubject,
-  type LimitPlan,
-  NO_LIMITS,
-  toPlan,
-} from './account.js';
+import type { AccountDump, LimitKind, LimitSubject } from '../limits-interface.js';
+import { Account, type AccountPlace, KeptSubject, LimitPlans, NO_LIMITS } from './account.js';
 import { toCost } from './cost.js';
 
 /** Retry time after a refusal for concurrency: nothing says when a running request ends. */
@@ -34,7 +27,7 @@ export class AccountTable {
   /** The kind that the last {@link AccountTable.ask} refused for. */
   askedKind: LimitKind = 'requests';
   readonly #accounts: Map<string, Account> = new Map();
-  readonly #plans: WeakMap<AccountLimits, LimitPlan> = new WeakMap();
+  readonly #plans: LimitPlans = new LimitPlans();
   readonly #free: number[] = [];
   #cells: Float64Array = new Float64Array(FIRST_ACCOUNTS * CELLS);
   #nextSlot: number = 0;
@@ -74,7 +67,7 @@ export class AccountTable {
     const account = this.#accounts.get(subject.account) ?? this.#add(subject.account);
     if (account.limits !== subject.limits) {
       account.limits = subject.limits;
-      account.plan = this.#planOf(subject.limits);
+      account.plan = this.#plans.of(subject.limits);
       this.#epoch += 1;
     }
     return account;
@@ -248,7 +241,7 @@ export class AccountTable {
     const base = slot * CELLS;
     this.#cells.fill(0, base, base + CELLS);
     this.#cells.fill(Number.NEGATIVE_INFINITY, base + RESTED, base + RESTED + 3);
-    const account = new Account(this, name, slot, NO_LIMITS, this.#planOf(NO_LIMITS));
+    const account = new Account(this, name, slot, NO_LIMITS, this.#plans.of(NO_LIMITS));
     this.#accounts.set(name, account);
     this.#grown = true;
     return account;
@@ -263,15 +256,6 @@ export class AccountTable {
       account.windowStartMs += byMs;
       account.windowEndMs += byMs;
     }
-  }
-
-  #planOf(limits: AccountLimits): LimitPlan {
-    let plan = this.#plans.get(limits);
-    if (plan === undefined) {
-      plan = toPlan(limits);
-      this.#plans.set(limits, plan);
-    }
-    return plan;
   }
 
   #budgetMs(account: AccountPlace, tokens: number, nowMs: number): number {

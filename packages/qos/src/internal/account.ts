@@ -9,7 +9,7 @@ import type { AccountTable } from './account-table.js';
 const MINUTE_MS = 60_000;
 
 /** Limits worked out once: accounts with the same limits share it. */
-export interface LimitPlan {
+interface LimitPlan {
   readonly requests: Rate | null;
   readonly input: Rate | null;
   readonly output: Rate | null;
@@ -26,7 +26,7 @@ export const NO_LIMITS: AccountLimits = {
 };
 
 /** Works limits out. */
-export function toPlan(limits: AccountLimits): LimitPlan {
+function toPlan(limits: AccountLimits): LimitPlan {
   const burst = limits.burst ?? 1;
   const rate = (limit: number | null): Rate | null =>
     limit === null ? null : toRate({ limit, periodMs: MINUTE_MS, burst: limit * burst });
@@ -38,6 +38,20 @@ export function toPlan(limits: AccountLimits): LimitPlan {
     budgetTokens: limits.budget?.tokens ?? Number.POSITIVE_INFINITY,
     budgetWindowMs: limits.budget?.windowMs ?? 0,
   };
+}
+
+/** Plans of limits that were seen before. */
+export class LimitPlans {
+  readonly #plans: WeakMap<AccountLimits, LimitPlan> = new WeakMap();
+
+  of(limits: AccountLimits): LimitPlan {
+    let plan = this.#plans.get(limits);
+    if (plan === undefined) {
+      plan = toPlan(limits);
+      this.#plans.set(limits, plan);
+    }
+    return plan;
+  }
 }
 
 const NO_PLAN: LimitPlan = toPlan(NO_LIMITS);
