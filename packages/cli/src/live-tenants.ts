@@ -1,9 +1,9 @@
 /**
  * The tenants of a running gateway, exchanged when another fleet is applied. Owns the exchange and its refusals; keys
- * are read by the gateway's own code.
+ * are read, and changed at run time, by the gateway's own code.
  */
-import { AimError, type Fleet } from '@aim-gpu/core';
-import { type ResolvedTenants, resolveTenants } from '@aim-gpu/gateway';
+import { AimError, type Clock, type Fleet, type Logger, type StateStore } from '@aim-gpu/core';
+import { createLiveTenants as createGatewayTenants, type ResolvedTenants } from '@aim-gpu/gateway';
 
 /** Tenants that can be exchanged. */
 export interface LiveTenants {
@@ -19,27 +19,23 @@ export interface LiveTenantsOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Whether a fleet without tenants may be served where the gateway listens. */
   readonly mayBeAnonymous: boolean;
+  /** Where changes of keys and limits are kept. */
+  readonly store: StateStore;
+  readonly clock: Clock;
+  readonly logger: Logger;
 }
 
 /** Reads the tenants of the first fleet. Throws `ERR_KEY_MISSING` (invalid). */
 export async function createLiveTenants(options: LiveTenantsOptions): Promise<LiveTenants> {
-  const { env, mayBeAnonymous } = options;
-  let current = await resolveTenants(options.fleet.tenants, { env });
+  const { fleet, env, mayBeAnonymous, store, clock, logger } = options;
+  const { tenants } = fleet;
+  const live = await createGatewayTenants({ tenants, env, store, clock, logger });
   return {
-    tenants: {
-      get keys() {
-        return current.keys;
-      },
-      get anonymous() {
-        return current.anonymous;
-      },
-    },
-    prepare: async (fleet) => {
-      const next = await resolveTenants(fleet.tenants, { env });
-      if (next.anonymous && !current.anonymous && !mayBeAnonymous) throw openToAll(fleet);
-      return () => {
-        current = next;
-      };
+    tenants: live,
+    prepare: async (next) => {
+      const { anonymous, take } = live.prepare(next.tenants);
+      if (anonymous && !live.anonymous && !mayBeAnonymous) throw openToAll(next);
+      return take;
     },
   };
 }

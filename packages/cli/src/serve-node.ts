@@ -83,6 +83,9 @@ export async function serveNode(
     fleet,
     env: context.io.env,
     mayBeAnonymous: options.allowAnonymous === true || LOOPBACK.test(listen.host),
+    store,
+    clock,
+    logger,
   });
   // A label that the definitions do not know must not fail a request.
   const metrics = createMetrics({ onUnknown: 'log', logger });

@@ -259,6 +259,7 @@ class HttpGateway implements Gateway {
       served: this.served,
       live: this.live,
       qos: this.qos,
+      tenants: this.options.tenants.admin ?? null,
       token: adminToken ?? null,
       isDraining: () => this.draining !== null,
       drain: () => void this.drain(),

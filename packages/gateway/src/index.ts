@@ -9,6 +9,14 @@ export type { SampleEngine } from './engine-scrape.js';
 export { createGateway, type Gateway, type GatewayOptions } from './gateway.js';
 export type { KeyRing } from './key-ring.js';
 export type { RequestLimits } from './request-handler.js';
+export {
+  createLiveTenants,
+  type KeyView,
+  type LiveTenants,
+  type LiveTenantsOptions,
+  type TenantAdmin,
+  type TenantView,
+} from './tenant-changes.js';
 export type { KeyOptions } from './tenant-keys.js';
 export { type ResolvedTenants, resolveTenants } from './tenants.js';
 export type { TlsFiles } from './tls-files.js';

@@ -5,6 +5,7 @@
 import { BANDS, type Band, type Tenant, type WorkloadName } from '@aim-gpu/core';
 import type { LimitSubject } from '@aim-gpu/qos';
 import { bearerKey, createKeyRing, type KeyRing } from './key-ring.js';
+import type { TenantAdmin } from './tenant-changes.js';
 import { type KeyOptions, readTenantKeys } from './tenant-keys.js';
 
 /** Tenants whose keys were read; made by {@link resolveTenants}. */
@@ -12,6 +13,8 @@ export interface ResolvedTenants {
   readonly keys: KeyRing;
   /** No tenants in the fleet: everybody may ask. */
   readonly anonymous: boolean;
+  /** Changes them while they are served; cannot be done unless given. */
+  readonly admin?: TenantAdmin;
 }
 
 /** The one who asks. */

@@ -113,14 +113,20 @@ describe('/openapi.json', () => {
       Object.keys(methods).map((method) => `${method} ${path}`),
     );
     expect(routes.sort()).toEqual([
+      'delete /v1/keys/{id}',
+      'delete /v1/limits/{tenant}',
       'get /healthz',
       'get /metrics',
       'get /readyz',
       'get /v1/endpoints',
+      'get /v1/keys',
       'get /v1/limits',
       'get /v1/queues',
       'get /v1/requests',
+      'get /v1/tenants',
       'post /v1/drain',
+      'post /v1/keys',
+      'put /v1/limits/{tenant}',
     ]);
     for (const route of routes) {
       const [method = '', path = ''] = route.split(' ');

@@ -23,6 +23,7 @@ import {
   createGateway,
   type Gateway,
   type GatewayOptions,
+  type ResolvedTenants,
   resolveTenants,
 } from '../../src/index.js';
 import type { FakeEngine } from './fake-engine.js';
@@ -116,14 +117,16 @@ export async function startBench(
   options: {
     readonly tenants?: readonly Tenant[];
     readonly env?: Record<string, string>;
+    /** Instead of the two above. */
+    readonly resolved?: ResolvedTenants;
   } & Partial<Omit<GatewayOptions, 'tenants'>> = {},
 ): Promise<Bench> {
-  const { tenants = [], env = {}, ...rest } = options;
+  const { tenants = [], env = {}, resolved, ...rest } = options;
   const directory = createDirectory(models);
   const metrics = createRecordingMetrics();
   const gateway = createGateway({
     directory,
-    tenants: await resolveTenants(tenants, { env }),
+    tenants: resolved ?? (await resolveTenants(tenants, { env })),
     clock: systemClock,
     ids: createSequentialIds('r'),
     logger: silentLogger,
