@@ -41,48 +41,48 @@ class EventTap implements StreamTap {
   hasContent: boolean = false;
   events: number = 0;
   usage: ReportedUsage | null = null;
-  readonly #stripUsage: boolean;
-  #pending: Buffer = EMPTY;
-  #held: Buffer[] = [];
-  #heldBytes: number = 0;
+  private readonly stripUsage: boolean;
+  private pending: Buffer = EMPTY;
+  private held: Buffer[] = [];
+  private heldBytes: number = 0;
 
   constructor(stripUsage: boolean) {
-    this.#stripUsage = stripUsage;
+    this.stripUsage = stripUsage;
   }
 
   push(chunk: Buffer): Buffer {
     const { length } = chunk;
     if (
       this.hasContent &&
-      this.#pending.length === 0 &&
+      this.pending.length === 0 &&
       chunk[length - 1] === LF &&
       chunk[length - 2] === LF &&
       !chunk.includes(USAGE)
     ) {
-      this.#count(chunk);
+      this.count(chunk);
       return chunk;
     }
-    return this.#cut(chunk);
+    return this.cut(chunk);
   }
 
   end(): Buffer {
-    const rest = Buffer.concat([...this.#held, this.#pending]);
-    this.#held = [];
-    this.#pending = EMPTY;
+    const rest = Buffer.concat([...this.held, this.pending]);
+    this.held = [];
+    this.pending = EMPTY;
     return rest;
   }
 
-  #count(bytes: Buffer): void {
+  private count(bytes: Buffer): void {
     for (let at = bytes.indexOf(DATA); at >= 0; at = bytes.indexOf(DATA, at + DATA.length))
       this.events += 1;
     if (bytes.includes(DONE)) this.events -= 1;
   }
 
-  #cut(chunk: Buffer): Buffer {
-    let pending = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
+  private cut(chunk: Buffer): Buffer {
+    let pending = this.pending.length === 0 ? chunk : Buffer.concat([this.pending, chunk]);
     const events: Buffer[] = [];
     for (let end = endOfEvent(pending); end > 0; end = endOfEvent(pending)) {
-      const event = this.#read(pending.subarray(0, end));
+      const event = this.read(pending.subarray(0, end));
       pending = pending.subarray(end);
       if (event !== null) events.push(event);
     }
@@ -91,18 +91,18 @@ class EventTap implements StreamTap {
       events.push(pending);
       pending = EMPTY;
     }
-    this.#pending = pending;
-    return this.#release(events);
+    this.pending = pending;
+    return this.release(events);
   }
 
   /** The event as it goes on, or null when it is the gateway's alone. */
-  #read(event: Buffer): Buffer | null {
+  private read(event: Buffer): Buffer | null {
     if (this.hasContent && !event.includes(USAGE)) {
-      this.#count(event);
+      this.count(event);
       return event;
     }
-    if (this.hasContent && this.#stripUsage && endsWith(event, NO_USAGE)) {
-      this.#count(event);
+    if (this.hasContent && this.stripUsage && endsWith(event, NO_USAGE)) {
+      this.count(event);
       return Buffer.concat([event.subarray(0, event.length - NO_USAGE.length), CLOSED]);
     }
     const data = dataOf(event);
@@ -111,27 +111,27 @@ class EventTap implements StreamTap {
     const found = document === null ? null : toUsage(document['usage']);
     const choices = document?.['choices'];
     const isAlone = found !== null && Array.isArray(choices) && choices.length === 0;
-    if (this.hasContent && !isAlone) this.#count(event);
+    if (this.hasContent && !isAlone) this.count(event);
     if (document === null || !('usage' in document)) return event;
     this.usage = found ?? this.usage;
-    if (!this.#stripUsage) return event;
+    if (!this.stripUsage) return event;
     return isAlone ? null : withoutUsage(event);
   }
 
-  #release(events: readonly Buffer[]): Buffer {
+  private release(events: readonly Buffer[]): Buffer {
     if (!this.hasContent) {
-      this.#held.push(...events);
-      for (const event of events) this.#heldBytes += event.length;
-      if (this.#heldBytes <= MAX_HELD_BYTES) return EMPTY;
-      this.#heldBytes = 0;
+      this.held.push(...events);
+      for (const event of events) this.heldBytes += event.length;
+      if (this.heldBytes <= MAX_HELD_BYTES) return EMPTY;
+      this.heldBytes = 0;
     }
-    if (this.#held.length === 0) {
+    if (this.held.length === 0) {
       const [only] = events;
       if (only === undefined) return EMPTY;
       return events.length === 1 ? only : Buffer.concat(events);
     }
-    const all = Buffer.concat([...this.#held, ...events]);
-    this.#held = [];
+    const all = Buffer.concat([...this.held, ...events]);
+    this.held = [];
     return all;
   }
 }

@@ -2,88 +2,28 @@
  * The gateway: the public server with qos in the path, the admin server beside it, and their common life. Owns ports,
  * draining and closing.
  */
-import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
-import {
-  AimError,
-  type Band,
-  type Clock,
-  type EndpointAddress,
-  type EndpointDirectory,
-  type IdSource,
-  type Logger,
-  type MetricSink,
-  type StateStore,
-} from '@aim-gpu/core';
+import { createServer, type Server } from 'node:http';
+import { AimError, type Band, type BandDemand, type EndpointAddress } from '@aim-gpu/core';
 import { createQos, createSnapshotKeeper, type SnapshotKeeper } from '@aim-gpu/qos';
 import { getRequestListener } from '@hono/node-server';
-import type { AccessLog } from './access-log.js';
 import { createAdminApp } from './admin-app.js';
-import { type BandTimeoutChanges, type BandTimeouts, toBandTimeouts } from './band-timeouts.js';
-import { createClientErrorAnswer } from './client-error.js';
-import { type SampleEngine, scrapeEngines } from './engine-scrape.js';
+import { type BandTimeouts, toBandTimeouts } from './band-timeouts.js';
+import { createCallerMemo } from './caller-memo.js';
+import { scrapeEngines } from './engine-scrape.js';
+import type { Gateway, GatewayOptions } from './gateway-options.js';
+import type { HandlerTools, RequestLimits } from './incoming.js';
+import { closeServer, listen } from './listening.js';
 import { createLiveExchanges } from './live-exchanges.js';
+import { createOpenAnswers } from './open-answers.js';
 import { createPrefixAffinity } from './prefix-affinity.js';
+import { createPublicServer } from './public-server.js';
 import { feedDirectory, recordQueues } from './qos-feed.js';
-import { type HandlerTools, handleRequest, type RequestLimits } from './request-handler.js';
+import { handleRequest } from './request-handler.js';
 import { createRequestMetrics } from './request-series.js';
 import { createRetryBudget } from './retry-budget.js';
 import { createServedModels, type ServedModels } from './served-models.js';
 import { createTenantTraffic } from './tenant-traffic.js';
-import type { ResolvedTenants } from './tenants.js';
-import { readTlsPair, type TlsFiles, watchTlsPair } from './tls-files.js';
 import { createUpstreams } from './upstream.js';
-
-/** Options of {@link createGateway}. */
-export interface GatewayOptions {
-  readonly directory: EndpointDirectory;
-  readonly tenants: ResolvedTenants;
-  readonly clock: Clock;
-  readonly ids: IdSource;
-  readonly logger: Logger;
-  readonly metrics: MetricSink;
-  /** The metrics as text, for the admin face. */
-  readonly exposition: () => Promise<string>;
-  /** Port 0 takes a free one. */
-  readonly listen: EndpointAddress;
-  readonly adminListen: EndpointAddress;
-  /** Serve without keys on other addresses than loopback. */
-  readonly allowAnonymous?: boolean;
-  readonly limits?: Partial<RequestLimits>;
-  /** How long engines may take, by band. */
-  readonly timeouts?: BandTimeoutChanges;
-  /** Serve TLS with this certificate; the files are read again when they change. */
-  readonly tls?: TlsFiles;
-  /** Asked of the admin face but for `/healthz` and `/readyz`; needed on another address than loopback. */
-  readonly adminToken?: string;
-  /** Told of each request that ended; nothing is logged unless given. */
-  readonly accessLog?: AccessLog;
-  /** Reads an engine's own figures; without it only what the gateway itself has sent counts. */
-  readonly sample?: SampleEngine;
-  /** Milliseconds between looks at each engine; 1 s unless given. */
-  readonly sampleEveryMs?: number;
-  /** Where what must survive a restart is kept (accounts, estimates, SLOs); nowhere unless given. */
-  readonly store?: StateStore;
-  /** Longest wait of {@link Gateway.drain} for streams under way. */
-  readonly drainMs?: number;
-}
-
-/** A running gateway. */
-export interface Gateway {
-  /**
-   * Binds both ports. Throws `ERR_PORT_IN_USE` (conflict), `ERR_ANONYMOUS_REFUSED` (denied) for an open address
-   * without tenants, `ERR_ADMIN_OPEN` (denied) for an open admin address without token, `ERR_TLS_INVALID` (invalid),
-   * `ERR_LISTEN` (unavailable) for an address that cannot be bound.
-   */
-  start(): Promise<void>;
-  /** Where clients find it, with the port that was taken. */
-  readonly address: EndpointAddress;
-  readonly adminAddress: EndpointAddress;
-  /** Admits nothing more and waits, bounded, for what runs. Idempotent. */
-  drain(): Promise<void>;
-  /** Ends everything. Idempotent. */
-  close(): Promise<void>;
-}
 
 const LIMITS: RequestLimits = {
   maxBodyBytes: 20 * 1024 * 1024,
@@ -120,9 +60,7 @@ class HttpGateway implements Gateway {
   private readonly snapshots: SnapshotKeeper | null;
   private readonly stops: (() => void)[] = [];
   private readonly servers: Server[] = [];
-  /** Answers under way, to the last byte. */
-  private readonly open: Set<ServerResponse> = new Set();
-  private whenIdle: () => void = () => undefined;
+  private readonly answers: ReturnType<typeof createOpenAnswers> = createOpenAnswers();
   private draining: Promise<void> | null = null;
   private closing: Promise<void> | null = null;
 
@@ -140,6 +78,7 @@ class HttpGateway implements Gateway {
       logger,
       observer: this.series,
       freshMs: sampleEveryMs * 2,
+      preemptStreams: options.preemptStreams ?? false,
     });
     this.served = createServedModels(directory, {
       createdSeconds: Math.floor(clock.epochMs() / 1000),
@@ -162,15 +101,15 @@ class HttpGateway implements Gateway {
   }
 
   async start(): Promise<void> {
-    const { listen, adminListen, tenants, allowAnonymous } = this.options;
-    if (tenants.anonymous && allowAnonymous !== true && !LOOPBACK.test(listen.host))
-      throw openToAll(listen.host);
+    const { listen: listenAt, adminListen, tenants, allowAnonymous } = this.options;
+    if (tenants.anonymous && allowAnonymous !== true && !LOOPBACK.test(listenAt.host))
+      throw openToAll(listenAt.host);
     if (this.options.adminToken === undefined && !LOOPBACK.test(adminListen.host))
       throw adminOpen(adminListen.host);
     try {
       await this.snapshots?.start();
-      this.address = await this.listen(this.publicServer(), listen, '--listen');
-      this.adminAddress = await this.listen(this.adminServer(), adminListen, '--admin-listen');
+      this.address = await this.open(this.publicServer(), listenAt, '--listen');
+      this.adminAddress = await this.open(this.adminServer(), adminListen, '--admin-listen');
     } catch (error) {
       await this.close();
       throw error;
@@ -187,6 +126,10 @@ class HttpGateway implements Gateway {
     return this.closing;
   }
 
+  demand(): readonly BandDemand[] {
+    return this.qos.demand();
+  }
+
   private addresses(): readonly EndpointAddress[] {
     return this.served
       .all()
@@ -199,6 +142,8 @@ class HttpGateway implements Gateway {
     const tools: HandlerTools = {
       directory: options.directory,
       tenants: options.tenants,
+      callers: createCallerMemo(options.tenants),
+      answers: this.answers,
       clock: options.clock,
       ids: options.ids,
       logger: options.logger,
@@ -216,40 +161,15 @@ class HttpGateway implements Gateway {
       limits,
       held: { bytes: 0 },
     };
-    const server = this.newServer(limits, (request, response) => {
-      this.open.add(response);
-      response.once('close', () => {
-        this.open.delete(response);
-        if (this.open.size === 0) this.whenIdle();
-      });
-      handleRequest(tools, request, response);
+    const { server, stop } = createPublicServer({
+      limits,
+      tls: options.tls ?? null,
+      clock: options.clock,
+      logger: options.logger,
+      metrics: options.metrics,
+      onRequest: (request, response) => handleRequest(tools, request, response),
     });
-    server.on('clientError', createClientErrorAnswer(options.metrics));
-    // Only the reading of a request is bounded here; an answer may take as long as its band allows.
-    server.headersTimeout = Math.min(limits.headersMs, limits.requestMs);
-    server.requestTimeout = limits.requestMs;
-    server.keepAliveTimeout = 75_000;
-    return server;
-  }
-
-  private newServer({ headersMs }: RequestLimits, listener: RequestListener): Server {
-    const { tls, clock, logger } = this.options;
-    const settings = {
-      noDelay: true,
-      // Finds clients that vanished without a word.
-      keepAlive: true,
-      keepAliveInitialDelay: 30_000,
-      maxHeaderSize: 32 * 1024,
-      requireHostHeader: true,
-      insecureHTTPParser: false,
-      // Node looks for slow senders that often; its own 30 s would let them stay half a minute longer.
-      connectionsCheckingInterval: Math.min(5_000, headersMs / 4),
-    };
-    if (tls === undefined) return createServer(settings, listener);
-    const first = readTlsPair(tls);
-    const server = createTlsServer({ ...settings, ...first, minVersion: 'TLSv1.2' }, listener);
-    const onPair = server.setSecureContext.bind(server);
-    this.stops.push(watchTlsPair({ files: tls, first, clock, logger, onPair }));
+    this.stops.push(stop);
     return server;
   }
 
@@ -271,21 +191,9 @@ class HttpGateway implements Gateway {
     return createServer(getRequestListener(app.fetch));
   }
 
-  private listen(
-    server: Server,
-    { host, port }: EndpointAddress,
-    flag: string,
-  ): Promise<EndpointAddress> {
+  private open(server: Server, address: EndpointAddress, flag: string): Promise<EndpointAddress> {
     this.servers.push(server);
-    return new Promise((resolve, reject) => {
-      server.once('error', (cause: NodeJS.ErrnoException) =>
-        reject(cannotListen({ host, port }, flag, cause)),
-      );
-      server.listen({ host, port }, () => {
-        const bound = server.address();
-        resolve({ host, port: typeof bound === 'object' && bound !== null ? bound.port : port });
-      });
-    });
+    return listen(server, address, flag);
   }
 
   private async waitForEnd(): Promise<void> {
@@ -295,13 +203,7 @@ class HttpGateway implements Gateway {
       cancel = clock.timer(drainMs, resolve);
     });
     // A permit ends with the engine's last byte; the client may still be reading then.
-    const ended = this.qos.drain().then(
-      () =>
-        new Promise<void>((resolve) => {
-          this.whenIdle = resolve;
-          if (this.open.size === 0) resolve();
-        }),
-    );
+    const ended = this.qos.drain().then(() => this.answers.whenNone());
     await Promise.race([ended, late]);
     cancel();
   }
@@ -314,39 +216,6 @@ class HttpGateway implements Gateway {
     await Promise.all(this.servers.map(closeServer));
     await this.upstreams.close();
   }
-}
-
-function closeServer(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeAllConnections();
-  });
-}
-
-function cannotListen(
-  { host, port }: EndpointAddress,
-  flag: string,
-  cause: NodeJS.ErrnoException,
-): AimError {
-  const where = `${host}:${port}`;
-  if (cause.code === 'EADDRINUSE') {
-    return new AimError({
-      code: 'ERR_PORT_IN_USE',
-      kind: 'conflict',
-      message: `${where} is in use by another process`,
-      hint: `give another address with ${flag}, or port 0 for a free one`,
-      details: { host, port },
-      cause,
-    });
-  }
-  return new AimError({
-    code: 'ERR_LISTEN',
-    kind: cause.code === 'EACCES' ? 'denied' : 'unavailable',
-    message: `cannot listen on ${where}: ${cause.code ?? cause.message}`,
-    hint: `give another address with ${flag}`,
-    details: { host, port },
-    cause,
-  });
 }
 
 function openToAll(host: string): AimError {

@@ -6,9 +6,10 @@
 export type { AccessLog, AccessRecord } from './access-log.js';
 export type { BandTimeoutChanges, BandTimeouts } from './band-timeouts.js';
 export type { SampleEngine } from './engine-scrape.js';
-export { createGateway, type Gateway, type GatewayOptions } from './gateway.js';
+export { createGateway } from './gateway.js';
+export type { Gateway, GatewayOptions } from './gateway-options.js';
+export type { RequestLimits } from './incoming.js';
 export type { KeyRing } from './key-ring.js';
-export type { RequestLimits } from './request-handler.js';
 export {
   createLiveTenants,
   type KeyView,

@@ -137,8 +137,14 @@ export function modelUnavailable(model: string, retryAfterMs: number | null): Op
   });
 }
 
-/** 502, 503 or 504 when an engine could not be talked to before it said anything. */
-export function upstreamFailed(kind: 'connect' | 'refused' | 'timeout'): OpenAiError {
+/**
+ * 502, 503 or 504 when an engine could not be talked to before it said anything. An engine that refused and said when to
+ * come again is passed on, but never less than a second.
+ */
+export function upstreamFailed(
+  kind: 'connect' | 'refused' | 'timeout',
+  retryAfterMs: number | null = null,
+): OpenAiError {
   if (kind === 'timeout') {
     return toOpenAiError({
       status: 504,
@@ -155,21 +161,22 @@ export function upstreamFailed(kind: 'connect' | 'refused' | 'timeout'): OpenAiE
       kind === 'connect'
         ? 'The engine closed the connection before it answered.'
         : 'The engine refused the request because it is full.',
-    retryAfterMs: 1_000,
+    retryAfterMs: Math.max(1_000, retryAfterMs ?? 0),
   });
 }
 
-/** The last event of a stream whose engine broke off (502) or fell silent (504). */
-export function streamBroken(code: 502 | 504): string {
-  const { body } = toOpenAiError({
-    status: code,
-    code: code === 502 ? 'upstream_broken' : 'upstream_timeout',
-    type: SERVER,
-    message:
-      code === 502
-        ? 'The engine broke off in the middle of its answer.'
-        : 'The engine fell silent in the middle of its answer.',
-  });
+const BROKEN = {
+  502: { code: 'upstream_broken', message: 'The engine broke off in the middle of its answer.' },
+  503: { code: 'preempted', message: 'A request of a higher band took the place of this one.' },
+  504: {
+    code: 'upstream_timeout',
+    message: 'The engine fell silent in the middle of its answer.',
+  },
+} as const;
+
+/** The last event of a stream whose engine broke off (502) or fell silent (504), or that was preempted (503). */
+export function streamBroken(status: 502 | 503 | 504): string {
+  const { body } = toOpenAiError({ status, type: SERVER, ...BROKEN[status] });
   return `data: ${JSON.stringify(body)}\n\n`;
 }
 

@@ -3,13 +3,13 @@
  */
 import type { LimitState, LimitSubject, Limits } from '@aim-gpu/qos';
 
-/** Headers of the accounts' tightest limits, names and values in turn; none for accounts without limits. */
-export function rateHeaders(
+/** Adds headers of the accounts' tightest limits, names and values in turn; none for accounts without limits. */
+export function pushRateHeaders(
+  headers: string[],
   limits: Limits,
   accounts: readonly LimitSubject[],
   nowMs: number,
-): readonly string[] {
-  if (accounts.length === 0) return NONE;
+): void {
   let requests: LimitState | null = null;
   let tokens: LimitState | null = null;
   for (const account of accounts) {
@@ -17,26 +17,41 @@ export function rateHeaders(
     requests = tighter(requests, state.requests);
     tokens = tighter(tighter(tokens, state.inputTokens), state.outputTokens);
   }
-  return [...headersOf('requests', requests), ...headersOf('tokens', tokens)];
+  if (requests !== null) push(headers, REQUESTS, requests);
+  if (tokens !== null) push(headers, TOKENS, tokens);
 }
 
-const NONE: readonly string[] = [];
+interface Names {
+  readonly limit: string;
+  readonly remaining: string;
+  readonly reset: string;
+}
+
+const REQUESTS: Names = {
+  limit: 'x-ratelimit-limit-requests',
+  remaining: 'x-ratelimit-remaining-requests',
+  reset: 'x-ratelimit-reset-requests',
+};
+const TOKENS: Names = {
+  limit: 'x-ratelimit-limit-tokens',
+  remaining: 'x-ratelimit-remaining-tokens',
+  reset: 'x-ratelimit-reset-tokens',
+};
 
 function tighter(one: LimitState | null, other: LimitState | null): LimitState | null {
   if (one === null || other === null) return one ?? other;
   return other.remaining / other.limit < one.remaining / one.limit ? other : one;
 }
 
-function headersOf(name: string, state: LimitState | null): readonly string[] {
-  if (state === null) return NONE;
-  return [
-    `x-ratelimit-limit-${name}`,
+function push(headers: string[], { limit, remaining, reset }: Names, state: LimitState): void {
+  headers.push(
+    limit,
     String(Math.floor(state.limit)),
-    `x-ratelimit-remaining-${name}`,
+    remaining,
     String(Math.max(0, Math.floor(state.remaining))),
-    `x-ratelimit-reset-${name}`,
+    reset,
     toGoDuration(state.resetMs),
-  ];
+  );
 }
 
 /** `0s`, `20ms`, `1.5s`, `6m0s`: how OpenAI writes times in these headers. */

@@ -4,41 +4,44 @@
 import type { IncomingMessage } from 'node:http';
 
 /** The body, or why it was not read to its end. */
-export type ReadBody = Buffer | 'too-large' | 'gone';
+export type ReadBody = Buffer | 'too-large';
 
-/** Reads at most `maxBytes` and calls back once. */
+/**
+ * Reads at most `maxBytes` and calls back once; never, when the client has gone before its end. Who cares for the
+ * connection knows that already, and a request without a listener for errors keeps them to itself.
+ */
 export function readBody(
   request: IncomingMessage,
   maxBytes: number,
   done: (read: ReadBody) => void,
 ): void {
-  let chunks: Buffer[] = [];
-  let size = 0;
-  let isDone = false;
-  const finish = (read: ReadBody): void => {
-    if (isDone) return;
-    isDone = true;
-    chunks = [];
-    done(read);
-  };
   const announced = request.headers['content-length'];
   if (announced !== undefined && Number(announced) > maxBytes) {
-    finish('too-large');
+    done('too-large');
     return;
   }
+  let body: Buffer | null = null;
+  let more: Buffer[] | null = null;
+  let size = 0;
   request.on('data', (chunk: Buffer) => {
+    const isOver = size > maxBytes;
     size += chunk.length;
     if (size <= maxBytes) {
-      if (!isDone) chunks.push(chunk);
+      if (body === null) body = chunk;
+      else {
+        more ??= [body];
+        more.push(chunk);
+      }
       return;
     }
     request.pause();
-    finish('too-large');
+    body = null;
+    more = null;
+    if (!isOver) done('too-large');
   });
   request.on('end', () => {
-    const [only] = chunks;
-    finish(chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks));
+    if (size <= maxBytes) done(more === null ? (body ?? NOTHING) : Buffer.concat(more));
   });
-  request.on('close', () => finish('gone'));
-  request.on('error', () => finish('gone'));
 }
+
+const NOTHING = Buffer.alloc(0);

@@ -18,8 +18,8 @@ export interface RequestFacts {
   readonly serviceTier: string | null;
   /** Answers asked for at once (`n`), 1 unless said. */
   readonly answers: number;
-  /** The bytes of the prompt, for telling whether two begin alike. */
-  readonly prompt: () => Buffer;
+  /** Where the prompt is; null when there is none under a known name. */
+  readonly promptSpan: JsonSpan | null;
   readonly modelSpan: JsonSpan;
   readonly streamOptionsSpan: JsonSpan | null;
 }
@@ -34,7 +34,8 @@ const READ_FIELDS = [
   'max_tokens',
   'n',
 ] as const;
-const NOTHING = Buffer.alloc(0);
+type Values = { [name in (typeof READ_FIELDS)[number]]?: unknown };
+
 const MAX_DEPTH = 64;
 const BYTES_PER_TOKEN = 4;
 /** The only paths whose streams know `stream_options.include_usage`. */
@@ -49,35 +50,35 @@ export function readFacts(
 ): RequestFacts | OpenAiError {
   const scan = scanJsonObject(body, { maxDepth: MAX_DEPTH });
   if (!scan.ok) return badRequest(scan.message);
-  const values = new Map<string, unknown>();
+  const { fields } = scan;
+  const values: Values = {};
   for (const name of READ_FIELDS) {
-    const span = scan.fields.get(name);
+    const span = fields.get(name);
     if (span === undefined) continue;
     try {
-      values.set(name, JSON.parse(body.toString('utf8', span.start, span.end)));
+      values[name] = JSON.parse(body.toString('utf8', span.start, span.end));
     } catch {
       // The scanner looks for ends of strings only, so an escape that is none gets as far as here.
       return badRequest(`the value of ${name} is not valid JSON`, { param: name });
     }
   }
-  const value = (name: (typeof READ_FIELDS)[number]): unknown => values.get(name);
-  const model = value('model');
-  const modelSpan = scan.fields.get('model');
+  const { model } = values;
+  const modelSpan = fields.get('model');
   if (typeof model !== 'string' || model === '' || modelSpan === undefined) {
     return badRequest('you must provide a model parameter', { param: 'model' });
   }
-  const streamOptions = value('stream_options');
+  const streamOptions = values.stream_options;
   const wantsUsage =
     typeof streamOptions === 'object' &&
     streamOptions !== null &&
     (streamOptions as { include_usage?: unknown }).include_usage === true;
-  const stream = value('stream') === true;
-  const tier = value('service_tier');
+  const stream = values.stream === true;
+  const tier = values.service_tier;
   const most =
-    toCount(value('max_completion_tokens')) ??
-    toCount(value('max_output_tokens')) ??
-    toCount(value('max_tokens'));
-  const answers = toCount(value('n')) ?? 1;
+    toCount(values.max_completion_tokens) ??
+    toCount(values.max_output_tokens) ??
+    toCount(values.max_tokens);
+  const answers = toCount(values.n) ?? 1;
   return {
     body,
     model,
@@ -88,18 +89,21 @@ export function readFacts(
     maxOutputTokens: most === null ? null : most * answers,
     serviceTier: typeof tier === 'string' ? tier : null,
     answers,
-    prompt: () => {
-      const span =
-        scan.fields.get('messages') ?? scan.fields.get('prompt') ?? scan.fields.get('input');
-      return span === undefined ? NOTHING : body.subarray(span.start, span.end);
-    },
+    promptSpan: fields.get('messages') ?? fields.get('prompt') ?? fields.get('input') ?? null,
     modelSpan,
-    streamOptionsSpan: scan.fields.get('stream_options') ?? null,
+    streamOptionsSpan: fields.get('stream_options') ?? null,
   };
 }
 
 function toCount(value: unknown): number | null {
   return typeof value === 'number' && Number.isSafeInteger(value) && value > 0 ? value : null;
+}
+
+/** The bytes of the prompt, for telling whether two begin alike. */
+export function toPrompt({ body, promptSpan }: RequestFacts): Buffer {
+  return promptSpan === null
+    ? body.subarray(0, 0)
+    : body.subarray(promptSpan.start, promptSpan.end);
 }
 
 /**

@@ -40,12 +40,14 @@ export async function resolveTenants(
   return { keys: createKeyRing(readTenantKeys(tenants, options)), anonymous: tenants.length === 0 };
 }
 
+const NO_ACCOUNTS: readonly LimitSubject[] = [];
+
 const EVERYBODY: Caller = {
   name: 'anonymous',
   weight: 1,
   bands: BANDS.slice(BANDS.indexOf('standard')),
   ownBand: true,
-  accounts: () => [],
+  accounts: () => NO_ACCOUNTS,
 };
 
 /** The caller of a request; null when its key is missing or wrong. */
@@ -59,12 +61,20 @@ export function identify(
   return tenant === null ? null : toCaller(tenant);
 }
 
+/** Made once for a tenant: who compares or remembers an account by its object finds the same one each time. */
+const callers = new WeakMap<Tenant, Caller>();
+
 function toCaller(tenant: Tenant): Caller {
-  return {
+  const known = callers.get(tenant);
+  if (known !== undefined) return known;
+  const accounts: readonly LimitSubject[] = [{ account: tenant.name, limits: tenant.limits }];
+  const caller: Caller = {
     name: tenant.name,
     weight: tenant.weight,
     bands: tenant.bands,
     ownBand: false,
-    accounts: () => [{ account: tenant.name, limits: tenant.limits }],
+    accounts: () => accounts,
   };
+  callers.set(tenant, caller);
+  return caller;
 }

@@ -72,22 +72,22 @@ export function createUpstreams(options: { readonly clock: Clock }): Upstreams {
 }
 
 class Pools implements Upstreams {
-  readonly #clock: Clock;
-  readonly #reuse: Reuse = new WeakMap();
-  readonly #origins: Map<string, Origin> = new Map();
-  readonly #fresh: Set<Client> = new Set();
-  readonly #settings: Pool.Options;
+  private readonly clock: Clock;
+  private readonly reuse: Reuse = new WeakMap();
+  private readonly origins: Map<string, Origin> = new Map();
+  private readonly fresh: Set<Client> = new Set();
+  private readonly settings: Pool.Options;
 
   constructor(clock: Clock) {
-    this.#clock = clock;
-    this.#settings = {
+    this.clock = clock;
+    this.settings = {
       pipelining: 1,
       keepAliveTimeout: KEEP_ALIVE_MS,
       keepAliveMaxTimeout: KEEP_ALIVE_MS,
       // How long an answer may take is the exchange's to say.
       headersTimeout: 0,
       bodyTimeout: 0,
-      connect: noting(this.#reuse),
+      connect: noting(this.reuse),
     };
   }
 
@@ -96,48 +96,48 @@ class Pools implements Upstreams {
     request: UpstreamRequest,
     receiver: UpstreamReceiver,
   ): UpstreamCall {
-    const origin = this.#originOf(address);
+    const origin = this.originOf(address);
     const call = new Call(this, origin, request, receiver);
-    origin.pool.dispatch(toDispatch(request, origin.noReuseUntilMs > this.#clock.monoMs()), call);
+    origin.pool.dispatch(toDispatch(request, origin.noReuseUntilMs > this.clock.monoMs()), call);
     return call;
   }
 
   /** Sends over a connection of its own: the origin closes those that are kept without saying so. */
   sendFresh(origin: Origin, request: UpstreamRequest, call: Call): void {
-    origin.noReuseUntilMs = this.#clock.monoMs() + NO_REUSE_MS;
-    const client = new Client(origin.url, this.#settings);
-    this.#fresh.add(client);
+    origin.noReuseUntilMs = this.clock.monoMs() + NO_REUSE_MS;
+    const client = new Client(origin.url, this.settings);
+    this.fresh.add(client);
     client.dispatch(toDispatch(request, true), call);
-    void client.close().finally(() => this.#fresh.delete(client));
+    void client.close().finally(() => this.fresh.delete(client));
   }
 
   wasReused(error: Error): boolean {
     const { socket } = error as { socket?: { bytesRead?: number } };
-    return this.#reuse.get(error) ?? (socket?.bytesRead ?? 0) > 0;
+    return this.reuse.get(error) ?? (socket?.bytesRead ?? 0) > 0;
   }
 
   retain(addresses: readonly EndpointAddress[]): void {
     const kept = new Set(addresses.map(toUrl));
-    for (const [url, { pool }] of this.#origins) {
+    for (const [url, { pool }] of this.origins) {
       if (kept.has(url)) continue;
-      this.#origins.delete(url);
+      this.origins.delete(url);
       void pool.close().catch(() => undefined);
     }
   }
 
   async close(): Promise<void> {
-    const all = [...[...this.#origins.values()].map(({ pool }) => pool), ...this.#fresh];
-    this.#origins.clear();
+    const all = [...[...this.origins.values()].map(({ pool }) => pool), ...this.fresh];
+    this.origins.clear();
     await Promise.all(all.map((dispatcher) => dispatcher.destroy()));
   }
 
-  #originOf(address: EndpointAddress): Origin {
+  private originOf(address: EndpointAddress): Origin {
     const url = toUrl(address);
-    const known = this.#origins.get(url);
+    const known = this.origins.get(url);
     if (known !== undefined) return known;
-    const pool = new Pool(url, this.#settings);
+    const pool = new Pool(url, this.settings);
     const origin = { url, pool, noReuseUntilMs: Number.NEGATIVE_INFINITY };
-    this.#origins.set(url, origin);
+    this.origins.set(url, origin);
     return origin;
   }
 }
@@ -172,34 +172,34 @@ function noting(reuse: Reuse): ReturnType<typeof buildConnector> {
  * call's objects beyond V8's young generation, which cost more than the call.
  */
 class Call implements UpstreamCall, Dispatcher.DispatchHandler {
-  readonly #pools: Pools;
-  readonly #origin: Origin;
+  private readonly pools: Pools;
+  private readonly origin: Origin;
   /** What to send once more when a kept connection turns out to be stale; null when that is not to be done. */
-  #request: UpstreamRequest | null;
-  readonly #receiver: UpstreamReceiver;
-  #controller: Dispatcher.DispatchController | null = null;
-  #over: boolean = false;
+  private request: UpstreamRequest | null;
+  private readonly receiver: UpstreamReceiver;
+  private controller: Dispatcher.DispatchController | null = null;
+  private over: boolean = false;
 
   constructor(pools: Pools, origin: Origin, request: UpstreamRequest, receiver: UpstreamReceiver) {
-    this.#pools = pools;
-    this.#origin = origin;
-    this.#request = request;
-    this.#receiver = receiver;
+    this.pools = pools;
+    this.origin = origin;
+    this.request = request;
+    this.receiver = receiver;
   }
 
   resume(): void {
-    this.#controller?.resume();
+    this.controller?.resume();
   }
 
   cancel(): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#controller?.abort(CANCELLED);
+    if (this.over) return;
+    this.over = true;
+    this.controller?.abort(CANCELLED);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#over) controller.abort(CANCELLED);
+    this.controller = controller;
+    if (this.over) controller.abort(CANCELLED);
   }
 
   onResponseStart(
@@ -208,36 +208,36 @@ class Call implements UpstreamCall, Dispatcher.DispatchHandler {
     headers: IncomingHttpHeaders,
   ): void {
     // Informational answers are none.
-    if (this.#over || status < 200) return;
-    this.#request = null;
-    this.#receiver.began(status, headers);
+    if (this.over || status < 200) return;
+    this.request = null;
+    this.receiver.began(status, headers);
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#over) return;
-    if (!this.#receiver.data(chunk) && !this.#over) controller.pause();
+    if (this.over) return;
+    if (!this.receiver.data(chunk) && !this.over) controller.pause();
   }
 
   onResponseEnd(): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#receiver.ended();
+    if (this.over) return;
+    this.over = true;
+    this.receiver.ended();
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
-    if (this.#over) return;
-    const request = this.#request;
-    this.#request = null;
+    if (this.over) return;
+    const request = this.request;
+    this.request = null;
     // Nothing of the answer was seen, so the engine never began: it closed a connection that looked open.
-    if (request !== null && this.#pools.wasReused(error)) {
-      this.#controller = null;
-      this.#pools.sendFresh(this.#origin, request, this);
+    if (request !== null && this.pools.wasReused(error)) {
+      this.controller = null;
+      this.pools.sendFresh(this.origin, request, this);
       return;
     }
-    this.#over = true;
+    this.over = true;
     const code = (error as { code?: unknown }).code;
-    this.#receiver.failed({
-      kind: this.#controller === null ? 'connect' : 'broken',
+    this.receiver.failed({
+      kind: this.controller === null ? 'connect' : 'broken',
       code: typeof code === 'string' ? code : 'unknown',
     });
   }

@@ -1,0 +1,112 @@
+/**
+ * One request of the public face with what is open for it: its answer, its tenant's place, its wait for a model, its
+ * exchange. Owns that all of it ends with the connection, and the way to say no before admission.
+ */
+import type { IncomingMessage } from 'node:http';
+import type { Band, EndpointDirectory, IdSource, MetricLabels } from '@aim-gpu/core';
+import type { BandTimeouts } from './band-timeouts.js';
+import type { CallerMemo } from './caller-memo.js';
+import type { ClientResponse, ResponseOwner } from './client-response.js';
+import type { Exchange } from './exchange.js';
+import type { ExchangeTools } from './exchange-request.js';
+import type { OpenAnswers } from './open-answers.js';
+import { internalError, type OpenAiError } from './openai-error.js';
+import { refuse } from './refuse.js';
+import type { TenantTraffic } from './tenant-traffic.js';
+import type { ResolvedTenants } from './tenants.js';
+
+/** What the handler works with. */
+export interface HandlerTools extends ExchangeTools {
+  readonly directory: EndpointDirectory;
+  readonly tenants: ResolvedTenants;
+  readonly callers: CallerMemo;
+  readonly traffic: TenantTraffic;
+  readonly answers: OpenAnswers;
+  readonly ids: IdSource;
+  readonly isDraining: () => boolean;
+  readonly limits: RequestLimits;
+  readonly timeouts: Readonly<Record<Band, BandTimeouts>>;
+  /** Bytes of requests that wait for a model to become ready, all together. */
+  readonly held: { bytes: number };
+}
+
+/** Bounds of one request. */
+export interface RequestLimits {
+  readonly maxBodyBytes: number;
+  /** Longest path with its query. */
+  readonly maxUrlBytes: number;
+  /** Longest time a client may take to send its headers; 408 after that. */
+  readonly headersMs: number;
+  /** Longest time a client may take to send its whole request; 408 after that. */
+  readonly requestMs: number;
+  /** Longest wait for a model that has no ready instance now, and longest time an engine's own `retry-after` counts. */
+  readonly holdMs: number;
+  /** Most bytes of bodies that wait so, all together; beyond it models that are not ready are refused at once. */
+  readonly maxHeldBytes: number;
+  /** Requests that one tenant may have open at the same time, streams and waiting ones. */
+  readonly maxOpenPerTenant: number;
+  /** How long an engine that could not be reached is left alone. */
+  readonly suspendMs: number;
+}
+
+/** One request, with what is open for it. */
+export class Incoming implements ResponseOwner {
+  readonly request: IncomingMessage;
+  readonly response: ClientResponse;
+  readonly requestId: string;
+  /** Whose place among the open requests it takes; null before it is known. */
+  tenant: string | null = null;
+  /** Ends the wait for a model. */
+  hold: AbortController | null = null;
+  exchange: Exchange | null = null;
+  private readonly tools: HandlerTools;
+
+  constructor(tools: HandlerTools, request: IncomingMessage, response: ClientResponse) {
+    this.tools = tools;
+    this.request = request;
+    this.response = response;
+    this.requestId = tools.ids.next();
+    tools.answers.opened();
+    response.own(this);
+  }
+
+  closed(): void {
+    const { tools, tenant, exchange } = this;
+    tools.answers.closed();
+    if (tenant !== null) tools.traffic.closed(tenant);
+    this.hold?.abort();
+    exchange?.clientGone();
+    this.exchange = null;
+  }
+
+  drained(): void {
+    this.exchange?.drained();
+  }
+
+  /** Says no before admission, and counts it. Labels hold names that exist, never what a client made up. */
+  reject(error: OpenAiError, labels: MetricLabels = {}): void {
+    const { response } = this;
+    const { sink } = this.tools.series;
+    const counted = { ...labels, code: String(error.status) };
+    sink.count('aim_gpu_requests_total', counted);
+    sink.count('aim_gpu_rejects_total', {
+      ...counted,
+      reason: error.body.error.code ?? 'bad_request',
+    });
+    const band = labels['band'];
+    const headers = ['x-request-id', this.requestId];
+    if (band !== undefined) headers.push('x-aim-band', band);
+    // What is left of a body that nobody reads would be taken for the next request.
+    if (error.status === 413 || error.status === 415) headers.push('connection', 'close');
+    refuse(response, error, headers);
+  }
+
+  /** Something here is wrong; the client gets an end all the same. */
+  fail(error: unknown): void {
+    this.tools.logger.error('request-failed', {
+      requestId: this.requestId,
+      message: error instanceof Error ? error.message : 'unknown',
+    });
+    this.reject(internalError());
+  }
+}
