@@ -1,11 +1,8 @@
 // kill -9 of the agent at every step of every operation, as the test does it, with the table of what was killed where.
 import { createRng } from '@aim-gpu/core';
 import type { Soak } from '../../../tools/soak.js';
-import {
-  CRASH_OPERATIONS,
-  type CrashTable,
-  crashEverywhere,
-} from '../test/support/crash-operations.js';
+import { type CrashTable, crashEverywhere } from '../test/support/crash-everywhere.js';
+import { CRASH_OPERATIONS } from '../test/support/crash-operations.js';
 
 /** The soak. */
 export const soak: Soak = {

@@ -101,6 +101,17 @@ function ownSockets(): readonly string[] {
   });
 }
 
+function targets(): string {
+  const names = readdirSync('/proc/self/fd').map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`).replace(/\d+\]$/, ']');
+    } catch {
+      return 'closed';
+    }
+  });
+  return names.toSorted().join(' ');
+}
+
 /** Own sockets that listen. */
 function listening(): number {
   const own = new Set(ownSockets());
@@ -155,12 +166,15 @@ async function cycle(
     await bench.run(bench.agent.applyFleet(one));
     await bench.run(bench.agent.settled('chat-0' as never));
     await bench.run(bench.agent.applyFleet(bench.fleet));
+    bench.launcher.forget();
     if (round === SETTLED_AFTER) {
       before = count();
+      log(`descriptors at the beginning: ${targets()}`);
       heapBefore = heapBytes();
     }
   }
   const after = count();
+  log(`descriptors at the end: ${targets()}`);
   const heapGrownBytes = heapBytes() - heapBefore;
   log(
     `heap ${(heapBefore / 2 ** 20).toFixed(1)} MiB, grown by ${Math.round(heapGrownBytes / 1024)} KiB`,

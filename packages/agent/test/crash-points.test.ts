@@ -1,7 +1,8 @@
 // kill -9 of the agent in every operation, with devices, processes and files that outlive it: at every fifth step here,
 // at every single one in `npm run soak -- agent-crash-points`.
 import { expect, test } from 'vitest';
-import { CRASH_OPERATIONS, crashEverywhere } from './support/crash-operations.js';
+import { crashEverywhere } from './support/crash-everywhere.js';
+import { CRASH_OPERATIONS } from './support/crash-operations.js';
 
 test.each(CRASH_OPERATIONS)(
   '$name: killed at its steps',

@@ -20,6 +20,8 @@ export interface FakeLauncher extends Launcher {
   readonly launched: readonly FakeProcess[];
   alive(): readonly FakeProcess[];
   last(): FakeProcess;
+  /** Remembers no process that has ended. */
+  forget(): void;
   /** The next launches fail so. */
   failWith(error: Error | null): void;
   /** Launches wait until the returned function is called. */
@@ -40,16 +42,19 @@ export function createFakeLauncher(): FakeLauncher {
   let failure: Error | null = null;
   let gate: Promise<void> = Promise.resolve();
   let mortal = true;
+  let begun = 0;
   const start = (name: string, command: LaunchCommand): FakeProcess => {
     let words: readonly string[] = ['loading weights'];
     let living = true;
     let end: (exit: ProcessExit) => void = () => undefined;
     const killable = mortal;
+    const number = begun;
+    begun += 1;
     const mark: ProcessMark = {
-      pid: FIRST_PID + launched.length,
-      startTicks: String(launched.length),
+      pid: FIRST_PID + number,
+      startTicks: String(number),
       bootId: 'boot',
-      nonce: `launch-${launched.length}`,
+      nonce: `launch-${number}`,
       argvSha256: 'argv',
     };
     const exited = new Promise<ProcessExit>((resolve) => {
@@ -61,7 +66,7 @@ export function createFakeLauncher(): FakeLauncher {
     return {
       name,
       command,
-      pid: FIRST_PID + launched.length,
+      pid: mark.pid,
       mark: () => mark,
       exited,
       alive: () => living,
@@ -79,6 +84,9 @@ export function createFakeLauncher(): FakeLauncher {
   return {
     specVersion: 1,
     launched,
+    forget: () => {
+      launched.splice(0, launched.length, ...launched.filter((process) => process.alive()));
+    },
     alive: () => launched.filter((process) => process.alive()),
     last: () => {
       const process = launched.at(-1);
