@@ -101,15 +101,19 @@ function ownSockets(): readonly string[] {
   });
 }
 
-function targets(): string {
-  const names = readdirSync('/proc/self/fd').map((fd) => {
-    try {
-      return readlinkSync(`/proc/self/fd/${fd}`).replace(/\d+\]$/, ']');
-    } catch {
-      return 'closed';
-    }
-  });
-  return names.toSorted().join(' ');
+/** The least of several looks: a file may be open for a write just now. */
+async function leastOf(
+  count: () => Readonly<Record<string, number>>,
+): Promise<Readonly<Record<string, number>>> {
+  let least = count();
+  for (let look = 0; look < 50; look += 1) {
+    await new Promise((resolve) => setImmediate(resolve));
+    const now = count();
+    least = Object.fromEntries(
+      Object.entries(least).map(([what, seen]) => [what, Math.min(seen, now[what] ?? seen)]),
+    );
+  }
+  return least;
 }
 
 /** Own sockets that listen. */
@@ -168,13 +172,11 @@ async function cycle(
     await bench.run(bench.agent.applyFleet(bench.fleet));
     bench.launcher.forget();
     if (round === SETTLED_AFTER) {
-      before = count();
-      log(`descriptors at the beginning: ${targets()}`);
+      before = await leastOf(count);
       heapBefore = heapBytes();
     }
   }
-  const after = count();
-  log(`descriptors at the end: ${targets()}`);
+  const after = await leastOf(count);
   const heapGrownBytes = heapBytes() - heapBefore;
   log(
     `heap ${(heapBefore / 2 ** 20).toFixed(1)} MiB, grown by ${Math.round(heapGrownBytes / 1024)} KiB`,

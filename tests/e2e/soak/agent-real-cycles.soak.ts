@@ -18,6 +18,7 @@ nodes:
 models:
 ${names.map(model).join('')}`;
 const SETTLED_AFTER = 20;
+const COUNTED = ['fds', 'sockets', 'listening', 'files', 'processes', 'threads'];
 
 /** The soak. */
 export const soak: Soak = {
@@ -55,8 +56,13 @@ export const soak: Soak = {
         if (done % 20 === 0)
           log(`cycle ${done} ${JSON.stringify(count(agent.pid, stateDirectory))}`);
       }
-      const after = count(agent.pid, stateDirectory);
-      for (const what of ['fds', 'sockets', 'listening', 'files', 'processes', 'threads']) {
+      // A connection that was just used stays open for some seconds.
+      let after = count(agent.pid, stateDirectory);
+      for (let tries = 0; tries < 20 && isMore(after, before); tries += 1) {
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        after = count(agent.pid, stateDirectory);
+      }
+      for (const what of COUNTED) {
         const grown = (after[what] ?? 0) - (before[what] ?? 0);
         if (grown > 0) failures.push(`${done} cycles left ${grown} ${what} behind`);
       }
@@ -74,6 +80,13 @@ export const soak: Soak = {
     }
   },
 };
+
+function isMore(
+  now: Readonly<Record<string, number>>,
+  before: Readonly<Record<string, number>>,
+): boolean {
+  return COUNTED.some((what) => (now[what] ?? 0) > (before[what] ?? 0));
+}
 
 function count(pid: number, stateDirectory: string): Readonly<Record<string, number>> {
   const targets = readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {

@@ -12,8 +12,8 @@ import { processesOf, startAgent, until } from './running.js';
 
 /** One kill. */
 export interface SweptKill {
-  /** Records after which it was killed; fewer when the change had ended before. */
-  readonly records: number;
+  /** Records after which it was killed; fewer when the change had ended before, null when the journal was rewritten. */
+  readonly records: number | null;
   readonly last: string;
   readonly wentOnWith: string;
   /** From the start of the next agent until its node was whole. */
@@ -92,7 +92,7 @@ export async function sweepKills(
       );
       const adopted = pids.filter((pid) => alive.includes(pid)).length;
       const kill = {
-        ...{ records: count, last, wentOnWith: now.fleet, recoveredMs },
+        ...{ records: count < 0 ? null : count, last, wentOnWith: now.fleet, recoveredMs },
         ...{ adopted, anew: pids.length - adopted },
       };
       options.log?.(JSON.stringify(kill));
