@@ -225,8 +225,11 @@ async function partitionsOf(root: string) {
 
 function mayUnshare(): boolean {
   try {
-    execFileSync('unshare', ['--pid', '--fork', '--mount-proc', 'true'], { stdio: 'ignore' });
-    execFileSync('nsenter', ['--version'], { stdio: 'ignore' });
+    const tools = [
+      ['unshare', '--pid', '--fork', '--mount-proc', 'true'],
+      ['nsenter', '--version'],
+    ];
+    for (const [name = '', ...args] of tools) execFileSync(name, args, { stdio: 'ignore' });
     return true;
   } catch {
     return false;

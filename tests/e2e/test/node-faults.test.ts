@@ -294,7 +294,7 @@ describe('files around the node', () => {
             expect(processesOf(place.stateDirectory).length).toBeLessThan(1 + INSTANCES);
             expect((await ask(agent.ready.gateway, 'two')).status).toBe(200);
           } finally {
-            execFileSync('umount', [place.stateDirectory]);
+            tool('umount', place.stateDirectory);
           }
         },
       );
@@ -325,7 +325,7 @@ describe('files around the node', () => {
             20_000,
           );
         } finally {
-          execFileSync('umount', ['-l', logs]);
+          tool('umount', '-l', logs);
         }
       });
     },
@@ -393,15 +393,20 @@ describe('the agent', () => {
   });
 });
 
+/** A tool of the host, in front of which nothing is installed here. */
+function tool(name: string, ...args: readonly string[]): void {
+  execFileSync(name, args, { stdio: 'ignore' });
+}
+
 function mount(...args: readonly string[]): void {
-  execFileSync('mount', args);
+  tool('mount', ...args);
 }
 
 function mayMount(): boolean {
   const at = createPlace();
   try {
-    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', at.directory], { stdio: 'ignore' });
-    execFileSync('umount', [at.directory], { stdio: 'ignore' });
+    mount('-t', 'tmpfs', 'tmpfs', at.directory);
+    tool('umount', at.directory);
     return true;
   } catch {
     return false;
