@@ -227,11 +227,11 @@ describe('limits', () => {
 });
 
 describe('a change', () => {
-  const CHANGES: readonly (readonly [string, string, object?])[] = [
+  const CHANGES: readonly (readonly [method: string, at: string, body: object])[] = [
     ['POST', '/v1/keys', { tenant: 'team-b' }],
-    ['DELETE', `/v1/keys/${digestKey('sk-of-the-file').slice(0, 12)}`],
+    ['DELETE', `/v1/keys/${digestKey('sk-of-the-file').slice(0, 12)}`, {}],
     ['PUT', '/v1/limits/team-a', { concurrent: 1 }],
-    ['DELETE', '/v1/limits/team-a'],
+    ['DELETE', '/v1/limits/team-a', {}],
   ];
 
   it.each(CHANGES)(
@@ -239,7 +239,7 @@ describe('a change', () => {
     async (method, at, body) => {
       const bare = await fetch(`${bench.adminUrl}${at}`, {
         method,
-        body: JSON.stringify(body ?? {}),
+        body: JSON.stringify(body),
       });
       expect(bare.status).toBe(401);
       await bench.close();
