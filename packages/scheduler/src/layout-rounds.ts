@@ -10,13 +10,16 @@ import { CHANGE, compareSums, type LayoutState, SUM_LENGTH, VIOLATION } from './
 
 /** From here on every byte of a large fleet is packed from the backlog; below, starts from each layout do better. */
 export const LARGE = 64;
+/** Share of the rounds of a large fleet that place the least urgent in rising size: the largest are best left over. */
+const SMALL_FIRST = 0.5;
 /** Most instances without a place that one round looks at. */
 const MOST_WAITING = 24;
 /** Lists up to this length are sorted by insertion. */
 const FEW = 24;
 /** Share of the rounds with instances waiting that fill whole partitions at once: what is left over may still fit. */
 const FILLS = 0.1;
-const FILLS_LARGE = 0.3;
+/** Share of the rounds of a large fleet with instances waiting that may not scatter what is idle. */
+const GATHERS = 0.8;
 
 /**
  * Most urgent band first; within it pinned, those that run already, exclusive and large ones first, shaken by the
@@ -26,9 +29,15 @@ export function inOrder(
   state: LayoutState,
   indices: readonly number[],
   rng: Rng,
-  how: { readonly noise: number; readonly keep: boolean; readonly free: boolean },
+  how: {
+    readonly noise: number;
+    readonly keep: boolean;
+    readonly free: boolean;
+    readonly smallFirst?: boolean;
+  },
 ): readonly number[] {
-  const { noise, keep, free } = how;
+  const { noise, keep, free, smallFirst = false } = how;
+  const last = smallFirst ? Math.max(...indices.map((index) => state.instance(index).band)) : -1;
   const keys = new Float64Array(indices.length);
   const bands = new Int8Array(indices.length);
   const order: number[] = [];
@@ -42,7 +51,7 @@ export function inOrder(
       keys[at] =
         (pinCard >= 0 ? 1e18 : 0) +
         (exclusive ? 1e15 : 0) * (1 - noise / 4) +
-        ranks * weight * shaken;
+        ranks * weight * shaken * (band === last ? -1 : 1);
       // A newcomer, however urgent, may do as well elsewhere; where it does not, the round is undone.
       bands[at] = keep && assignedCard >= 0 ? -1 : band;
     }
@@ -88,8 +97,11 @@ export function improve(
   const cards = state.withPartners(change.cards);
   const before = new Float64Array(SUM_LENGTH);
   state.addWorth(cards, before);
-  const packs = model.isPack && waiting.length === 0;
-  const together = packs ? state.unevenness(cards) : 0;
+  const isLarge = model.cards.length >= LARGE;
+  const gathers = waiting.length > 0 ? isLarge && rng.next() < GATHERS : model.isPack;
+  const gathered = (): number =>
+    waiting.length > 0 ? state.hollowness(cards) : state.unevenness(cards);
+  const together = gathers ? gathered() : 0;
   const lifted = state.lift(cards);
   const candidates = sample(waiting, rng);
   const pool = candidates.length === 0 ? lifted.instances : [...lifted.instances, ...candidates];
@@ -114,9 +126,9 @@ export function improve(
     noise,
     keep: rng.next() < 0.4,
     free: waiting.length === 0 && rng.next() < 0.5,
+    smallFirst: waiting.length > 0 && isLarge && rng.next() < SMALL_FIRST,
   });
-  const fills = model.cards.length < LARGE ? FILLS : FILLS_LARGE;
-  if (waiting.length > 0 && rng.next() < fills) {
+  if (waiting.length > 0 && rng.next() < FILLS) {
     for (const card of cards) fillCard(state, card, bySize(state, pool));
   }
   let isLost = false;
@@ -130,8 +142,8 @@ export function improve(
     const after = new Float64Array(SUM_LENGTH);
     state.addWorth(cards, after);
     const difference = compareSums(after, before, how.warmth);
-    // Of equals that use as many cards, the one that fills some and empties others: one may become free later.
-    isLost = difference > 0 || (difference === 0 && packs && state.unevenness(cards) < together);
+    // Of equals the one that fills some cards and empties others: one may become free later, or take one that waits.
+    isLost = difference > 0 || (difference === 0 && gathers && gathered() < together);
   }
   if (isLost) {
     state.putBack(lifted);
@@ -179,7 +191,8 @@ function chooseCards(state: LayoutState, rng: Rng, keepsLayouts: boolean): CardC
     chosen.add(worst);
   }
   // What has most idle memory of a few drawn at random: there is most to gain, and every card has its chance.
-  const draws = rng.next() < 0.5 ? 1 : 3;
+  const isLarge = cards.length >= LARGE;
+  const draws = rng.next() < (isLarge ? 0.2 : 0.5) ? 1 : isLarge ? 12 : 3;
   for (let at = chosen.size; at < count; at += 1) {
     let most = draw(cards.length);
     for (let more = 1; more < draws; more += 1) {

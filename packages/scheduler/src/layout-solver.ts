@@ -111,7 +111,7 @@ function search(
 function defaultRounds({ cards, instances }: LayoutModel): number {
   if (cards.length === 0 || instances.length === 0) return 0;
   if (cards.length < LARGE) return Math.min(1400, 600 + 100 * cards.length);
-  return Math.min(100 * cards.length, 24_000);
+  return Math.min(500 * cards.length, 50_000);
 }
 
 /**
@@ -133,7 +133,9 @@ function startingStates(model: LayoutModel): {
   placePinned(filled, cards);
   fillCards(filled, cards);
   insertAll(filled, cards, tastes[0] as InsertTaste);
-  starts.push(filled, fromRunning(model, current, tastes[0] as InsertTaste));
+  starts.push(filled);
+  if (model.instances.some(({ assignedCard }) => assignedCard >= 0))
+    starts.push(fromRunning(model, current, tastes[0] as InsertTaste));
   const uniform = cards.length >= LARGE ? [] : [current, ...uniformStarts(model)];
   for (const options of uniform) {
     for (const taste of tastes) {

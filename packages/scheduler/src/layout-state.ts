@@ -284,6 +284,20 @@ export class LayoutState {
     return sum;
   }
 
+  /** Sum of squares of what is idle on each partition that takes company, in GiB²: more when it is in large pieces. */
+  hollowness(cards: readonly number[]): number {
+    let sum = 0;
+    for (const card of cards) {
+      const { partitions, usableBytes } = this.optionOf(card);
+      const from = card * this.seatsPerCard;
+      for (let seat = from; seat < from + partitions; seat += 1) {
+        if ((this.count[seat] ?? 0) < ALONE)
+          sum += ((usableBytes - (this.usedBytes[seat] ?? 0)) / GIB) ** 2;
+      }
+    }
+    return sum;
+  }
+
   /** What the whole solution is worth. */
   worth(): Worth {
     const sum = new Float64Array(SUM_LENGTH);
