@@ -13,10 +13,16 @@ export interface FragmentationWeights {
   readonly starvation: number;
   /** Capacity of a kind that others are bound to. */
   readonly scarcity: number;
+  /** What the mix that comes could have been served with it. Above about 3 it decides, and the others break its ties. */
+  readonly worth: number;
 }
 
 /** The weights that the presets use. */
-export const FRAGMENTATION_WEIGHTS: FragmentationWeights = { starvation: 0.2, scarcity: 0.15 };
+export const FRAGMENTATION_WEIGHTS: FragmentationWeights = {
+  starvation: 0.2,
+  scarcity: 0.15,
+  worth: 10,
+};
 
 /** A demand on units of a group. */
 export interface GroupPlacement {
@@ -37,14 +43,15 @@ export function fragmentationScore(
   const lost = distribution.fragmentation(after) - distribution.fragmentation(group);
   const starved = starving(distribution, after) - starving(distribution, group);
   const scarce = distribution.scarcity(group.kind) * demand.amount * demand.units;
-  return lost + weights.starvation * starved + weights.scarcity * scarce;
+  const given = distribution.worth(group) - distribution.worth(after);
+  return lost + weights.starvation * starved + weights.scarcity * scarce + weights.worth * given;
 }
 
 /** The group with the demand on it. */
 export function afterPlacing({ group, demand, units }: GroupPlacement): UnitGroup {
   const free = [...group.free];
   for (const unit of units) free[unit] = (free[unit] ?? 0) - demand.amount;
-  return { kind: group.kind, free, sideFree: group.sideFree - demand.side };
+  return { ...group, free, sideFree: group.sideFree - demand.side };
 }
 
 /** Idle capacity beyond what the side resource that is left can feed, at the mix that comes. */

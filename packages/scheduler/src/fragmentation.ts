@@ -7,6 +7,8 @@
  * resource beside the units.
  */
 
+import { GRAINS, toUnitWorth, type UnitWorth } from './unit-worth.js';
+
 /** What a demand takes, as far as fragmentation is concerned. */
 export interface UnitDemand {
   /** Taken of each unit; all in the one unit of the group's capacity (bytes, milli-GPU). */
@@ -32,6 +34,8 @@ export interface UnitGroup {
   readonly free: readonly number[];
   /** Left of the side resource; `Infinity` where none counts. */
   readonly sideFree: number;
+  /** What a unit holds when it is empty; without it the group is worth nothing in particular. */
+  readonly unitCapacity?: number;
 }
 
 /** Demands that come, and what there is to serve them. */
@@ -47,6 +51,11 @@ export interface DemandDistributionOptions {
 export interface DemandDistribution {
   /** What of the group's idle capacity a typical demand cannot use, on average over the demands. */
   fragmentation(group: UnitGroup): number;
+  /**
+   * What the group's idle capacity can serve of the demands when every unit is filled as well as their mix allows: an
+   * empty unit counts whole, a part only as much as what fits in it saves elsewhere.
+   */
+  worth(group: UnitGroup): number;
   /** Side resource asked for each unit of capacity asked, over all demands. */
   readonly sidePerAmount: number;
   /** How much scarcer a kind of unit is than capacity at large: 1 when demand bound to it is in proportion. */
@@ -67,6 +76,7 @@ export function createDemandDistribution(options: DemandDistributionOptions): De
   const needs = toNeeds(typical);
   const needsOf = new Map<string, readonly Need[]>();
   const usableBySide = new Map<string, Map<number, Float64Array>>();
+  const worths = new Map<string, Map<number, UnitWorth>>();
   const scarcities = toScarcities(options.demands, options.capacityByKind);
   const { side, amount } = totals(options.demands);
 
@@ -89,9 +99,38 @@ export function createDemandDistribution(options: DemandDistributionOptions): De
     bySide.set(sideFree, list);
     return list;
   };
+  const worthOf = (kind: string, capacity: number): UnitWorth => {
+    let byCapacity = worths.get(kind);
+    if (byCapacity === undefined) {
+      byCapacity = new Map();
+      worths.set(kind, byCapacity);
+    }
+    const known = byCapacity.get(capacity);
+    if (known !== undefined) return known;
+    const made = toUnitWorth(
+      options.demands
+        .filter(({ kinds }) => kinds === null || kinds.includes(kind))
+        .map((demand) => ({
+          share: demand.amount / capacity,
+          weight: demand.weight * demand.units,
+        })),
+    );
+    byCapacity.set(capacity, made);
+    return made;
+  };
   return {
     sidePerAmount: amount > 0 ? side / amount : 0,
     scarcity: (kind) => scarcities.get(kind) ?? 0,
+    worth: ({ kind, free, unitCapacity }) => {
+      if (unitCapacity === undefined || unitCapacity <= 0) return 0;
+      const worth = worthOf(kind, unitCapacity);
+      let sum = 0;
+      for (const left of free) {
+        const grains = Math.floor((left / unitCapacity) * GRAINS + 1e-9);
+        sum += worth[Math.min(GRAINS, Math.max(0, grains))] ?? 0;
+      }
+      return sum * unitCapacity;
+    },
     fragmentation: ({ kind, free, sideFree }) => {
       const list = permitted(kind);
       const chance = probabilities(kind, sideFree);

@@ -5,7 +5,7 @@
 import type { Objective } from '@aim-gpu/core';
 import { freeBytesOf, type Occupancy } from './filters.js';
 import type { DemandDistribution, UnitDemand } from './fragmentation.js';
-import { fragmentationScore } from './fragmentation-score.js';
+import { FRAGMENTATION_WEIGHTS, fragmentationScore } from './fragmentation-score.js';
 import { type Candidate, isAssignedTo, type Slot } from './problem.js';
 
 /** What a place is judged by. */
@@ -57,7 +57,7 @@ function presetPlaceScore(place: PlaceToScore): number {
       // come after, and of equals the best fit.
       return candidate.workload.placement.exclusive
         ? usable / 1e15
-        : 0.5 + 0.1 * lostShare(place) + 0.01 * leftover;
+        : 0.5 + 0.1 * lostShare(place) + 0.001 * leftover;
     case 'spread':
       return 1 - free / Math.max(1, usable);
     case 'latency': {
@@ -76,14 +76,21 @@ function lostShare({ candidate, slots, occupancy, cardSlots, distribution }: Pla
   const free = all.map((slot) => freeBytesOf(slot, occupancy));
   const capacity = all.reduce((sum, slot) => sum + slot.usableBytes, 0);
   const lost = fragmentationScore(distribution, {
-    group: { kind: first.card.product.name, free, sideFree: Number.POSITIVE_INFINITY },
+    group: {
+      kind: first.card.product.name,
+      free,
+      sideFree: Number.POSITIVE_INFINITY,
+      unitCapacity: first.usableBytes,
+    },
     demand: toUnitDemand(candidate),
     units: slots.flatMap((slot) => {
       const at = all.indexOf(slot);
       return at < 0 ? [] : [at];
     }),
   });
-  return Math.min(1, Math.max(-1, lost / Math.max(1, capacity)));
+  // Each term is at most the card's capacity times its weight.
+  const most = capacity * (1 + FRAGMENTATION_WEIGHTS.worth);
+  return Math.min(1, Math.max(-1, lost / Math.max(1, most)));
 }
 
 /** An instance as a demand on the partitions of a card. */

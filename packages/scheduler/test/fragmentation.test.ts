@@ -61,6 +61,43 @@ describe('fragmentation', () => {
   });
 });
 
+describe('worth of idle capacity', () => {
+  // Small units are shared by halves only; of big ones those who want a pair take each whole.
+  it.each([
+    ['empty units whole', 'small', [100, 100], 200],
+    ['a half its half', 'small', [100, 50], 150],
+    ['what is over beside a half nothing', 'small', [99, 49], 50],
+    ['parts of big units likewise', 'big', [100, 60], 150],
+  ])('counts %s', (_, kind, free, worth) => {
+    const group = { kind, free, sideFree: 0, unitCapacity: 100 };
+    expect(halfAndWhole.worth(group)).toBeCloseTo(worth, 9);
+  });
+
+  it('is nothing where no capacity of a unit is known', () => {
+    expect(halfAndWhole.worth({ kind: 'small', free: [100], sideFree: 0 })).toBe(0);
+  });
+
+  it('puts what has no partner on an empty unit and what has one beside it', () => {
+    const mix = createDemandDistribution({
+      demands: [
+        { amount: 81, units: 1, side: 0, kinds: null, weight: 5 },
+        { amount: 60, units: 1, side: 0, kinds: null, weight: 3 },
+        { amount: 40, units: 1, side: 0, kinds: null, weight: 1 },
+      ],
+      capacityByKind: new Map([['any', 1000]]),
+    });
+    const score = (amount: number, unit: number): number =>
+      fragmentationScore(mix, {
+        group: { kind: 'any', free: [100, 40, 60], sideFree: Infinity, unitCapacity: 100 },
+        demand: { amount, units: 1, side: 0, kinds: null },
+        units: [unit],
+      });
+    // 60 is what the many need, so 40 goes into the 40 that is free.
+    expect(score(40, 1)).toBeLessThan(score(40, 2));
+    expect(score(60, 2)).toBeLessThan(score(60, 0));
+  });
+});
+
 describe('the openb harness', () => {
   const data = path.resolve(import.meta.dirname, '../bench/data/openb');
   const nodes = readNodes(path.join(data, 'node_list_gpu_node.csv')).slice(0, 100);

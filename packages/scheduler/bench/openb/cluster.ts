@@ -29,6 +29,7 @@ export function createCluster(list: readonly TraceNode[]): Cluster {
     free: Array.from({ length: node.gpus }, () => WHOLE),
     sideFree: node.cpuMilli,
     memoryFree: node.memoryMib,
+    unitCapacity: WHOLE,
   }));
   const capacityByModel = new Map<string, number>();
   for (const { model, gpus } of list)
@@ -65,7 +66,7 @@ export function createCluster(list: readonly TraceNode[]): Cluster {
       const sideFree = node.sideFree - pod.cpuMilli;
       const memoryFree = node.memoryFree - pod.memoryMib;
       if (sideFree < 0 || memoryFree < 0) throw new Error(`node ${index} oversubscribed`);
-      nodes[index] = { kind: node.kind, free, sideFree, memoryFree };
+      nodes[index] = { ...node, free, sideFree, memoryFree };
       changed.push(index);
     },
   };
