@@ -5,7 +5,7 @@
 import type { Placement, Reason, Unplaced } from '@aim-gpu/core';
 import { rejectionOf } from './filters.js';
 import { searchLayouts } from './layout-search.js';
-import { planFleet } from './plan-fleet.js';
+import { planFleet } from './plan-within-rules.js';
 import { toOccupancy } from './plan-large.js';
 import { pluginRejection } from './plugin.js';
 import { type FleetProblem, toSearchProblem } from './problem.js';

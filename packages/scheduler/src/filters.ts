@@ -4,7 +4,9 @@
  */
 import type { Bytes, Reason, WorkloadName } from '@aim-gpu/core';
 import { formatBytes } from '@aim-gpu/core';
-import { type Candidate, isAssignedTo, type Slot } from './problem.js';
+import { cardKey } from './card-key.js';
+import { type Candidate, isAssignedTo, type Resident, type Slot } from './problem.js';
+import { spreadRejection } from './spread.js';
 
 /** What a filter may look at: who is where so far. */
 export interface Occupancy {
@@ -14,6 +16,8 @@ export interface Occupancy {
   onSlot(slot: Slot): readonly Candidate[];
   /** Who is anywhere on the slot's card. */
   onCard(slot: Slot): readonly Candidate[];
+  /** Everybody so far; without them wishes about several cards are not looked at. */
+  readonly residents?: readonly Resident[];
 }
 
 /** Null when the candidate may go there, else why not. */
@@ -92,8 +96,29 @@ const guard: Filter = (candidate, slot) =>
     ? { code: 'protected', message: 'must stay where it runs' }
     : null;
 
+const narrow: Filter = ({ narrowed }, slot) =>
+  narrowed === null || narrowed.cards.has(cardKey(slot.card)) ? null : narrowed.reason;
+
+const spread: Filter = (candidate, slot, { residents }) => {
+  const { spread: rule, isProtected, workload } = candidate;
+  if (rule === null || isProtected || residents === undefined) return null;
+  const siblings = residents.filter((other) => other.candidate.workload.name === workload.name);
+  return spreadRejection(rule, slot.card, siblings);
+};
+
 /** Every filter, cheapest first. */
-const FILTERS: readonly Filter[] = [cordon, guard, product, node, pin, exclusive, apart, memory];
+const FILTERS: readonly Filter[] = [
+  cordon,
+  guard,
+  product,
+  node,
+  pin,
+  narrow,
+  exclusive,
+  apart,
+  memory,
+  spread,
+];
 
 /** The first reason against putting a candidate on a slot, or null. */
 export function rejectionOf(candidate: Candidate, slot: Slot, occupancy: Occupancy): Reason | null {

@@ -42,12 +42,13 @@ export {
   type Worth,
   type WorthComparison,
 } from './objective.js';
-export { generationOf, planFleet } from './plan-fleet.js';
+export { generationOf } from './plan-fleet.js';
 export {
   type Fragmentation,
   measureFragmentation,
   type PlanFragmentation,
 } from './plan-fragmentation.js';
+export { planFleet } from './plan-within-rules.js';
 export type { FilterPlugin, PlaceView, Plugins, ScorePlugin } from './plugin.js';
 export type { FleetProblem } from './problem.js';
 export { layoutProblemsJsonSchema, parseLayoutProblems } from './schema.js';

@@ -3,7 +3,7 @@
  */
 import type { Plan } from '@aim-gpu/core';
 import { toNewInventories } from './card-inventory.js';
-import { planFleet } from './plan-fleet.js';
+import { planFleet } from './plan-within-rules.js';
 import type { FleetProblem } from './problem.js';
 
 /** How many cards a fleet needs. */

@@ -19,13 +19,16 @@ import {
   type Layout,
   type NodeName,
   type ObservedCard,
+  type Reason,
   sameLayout,
+  type Unplaced,
   type Workload,
   type WorkloadName,
 } from '@aim-gpu/core';
 import { findProduct, type Product, partitionGeometry } from '@aim-gpu/core/products';
 import { legalLayouts } from '@aim-gpu/partitioning';
 import type { Plugins } from './plugin.js';
+import { type SpreadRule, toSpreadRule } from './spread.js';
 
 /** What {@link planFleet} plans: desired, observed and assigned state plus what each model needs. */
 export interface FleetProblem {
@@ -42,6 +45,24 @@ export interface FleetProblem {
   readonly cordoned?: readonly { readonly node: NodeName; readonly card: CardId }[];
   /** Instances that must stay exactly where they run; their cards keep their layouts. */
   readonly protectedInstances?: readonly InstanceId[];
+  /** Milliseconds from now until a running instance ends by itself, as far as known; for predicted waits. */
+  readonly endsInMs?: ReadonlyMap<InstanceId, number>;
+  /** Instances that get no place whatever room there is, and why. */
+  readonly withheld?: ReadonlyMap<InstanceId, UnplacedReason>;
+  /** Instances that may be on some cards only, beyond what their model's placement says. */
+  readonly narrowed?: ReadonlyMap<InstanceId, Narrowing>;
+  /** Instances that their tenants' guarantees cover: of a band they choose first. */
+  readonly guaranteed?: ReadonlySet<InstanceId>;
+}
+
+/** Why something has no place, and the nearest fix. */
+export type UnplacedReason = Unplaced['reasons'][number];
+
+/** The cards an instance is kept to, and why. */
+export interface Narrowing {
+  /** Names of cards, `node id`. */
+  readonly cards: ReadonlySet<string>;
+  readonly reason: Reason;
 }
 
 /** A card that the search may lay out. */
@@ -82,6 +103,12 @@ export interface Candidate {
   readonly assigned: Assignment | null;
   /** Must stay where it runs. */
   readonly isProtected: boolean;
+  /** Cards it is kept to beyond its model's wishes; null when to none. */
+  readonly narrowed: Narrowing | null;
+  /** How its workload's instances are to be spread; null without such a wish. */
+  readonly spread: SpreadRule | null;
+  /** Needed to give its tenant what it is guaranteed. */
+  readonly guaranteed: boolean;
 }
 
 /** An instance on the slots it was given: one for each of its ranks. */
@@ -101,16 +128,19 @@ export interface SearchProblem {
   readonly candidates: readonly Candidate[];
   readonly assignments: readonly Assignment[];
   readonly plugins: Plugins;
+  /** Instances that are not among the candidates, and why. */
+  readonly withheld?: FleetProblem['withheld'];
 }
 
 /** Translates a fleet problem. Throws `ERR_DEMAND_MISSING` (internal) for a workload without a demand. */
 export function toSearchProblem(problem: FleetProblem): SearchProblem {
   const assignments = problem.assignments ?? [];
-  const cards = problem.inventories.flatMap((inventory) =>
-    toCardChoices(inventory, problem, assignments),
-  );
+  const kept = protectedOf(problem);
+  const cards = problem.inventories.flatMap((inventory) => toCardChoices(inventory, problem, kept));
+  const guaranteed = problem.guaranteed ?? new Set();
+  const found = { cards, kept, guaranteed, running: byInstance(assignments) };
   const candidates = problem.fleet.models.flatMap((workload) =>
-    toCandidates(workload, problem, assignments),
+    toCandidates(workload, problem, found),
   );
   return {
     fleet: problem.fleet,
@@ -119,17 +149,21 @@ export function toSearchProblem(problem: FleetProblem): SearchProblem {
     candidates: candidates.toSorted(byUrgencyThenSize),
     assignments,
     plugins: problem.plugins ?? {},
+    ...(problem.withheld === undefined ? {} : { withheld: problem.withheld }),
   };
+}
+
+function byInstance(assignments: readonly Assignment[]): ReadonlyMap<InstanceId, Assignment> {
+  return new Map(assignments.map((assignment) => [assignment.instance, assignment]));
 }
 
 function toCardChoices(
   inventory: Inventory,
   problem: FleetProblem,
-  assignments: readonly Assignment[],
+  kept: ReadonlyMap<InstanceId, Assignment>,
 ): readonly CardChoice[] {
-  const { fleet, cordoned = [], protectedInstances = [] } = problem;
-  const guarded = assignments.filter(({ instance }) => protectedInstances.includes(instance));
-
+  const { fleet, cordoned = [] } = problem;
+  const wished = fleet.nodes.find(({ name }) => name === inventory.node)?.cordoned ?? [];
   return inventory.cards.flatMap((observed) => {
     const product = observed.product === null ? null : findProduct(observed.product);
     const { compute, memory } = observed.layout;
@@ -138,10 +172,14 @@ function toCardChoices(
     const current: Layout = { compute, memory };
     const isHere = (place: { readonly node: NodeName; readonly card: CardId }): boolean =>
       place.node === inventory.node && place.card === observed.id;
-    const isCordoned = cordoned.some(isHere);
-    const isGuarded = guarded.some(({ shares }) => shares.some(isHere));
+    const isCordoned = cordoned.some(isHere) || wished === 'all' || wished.includes(observed.id);
+    const isGuarded = [...kept.values()].some(({ shares }) => shares.some(isHere));
     const mayChange =
-      fleet.policy.repartition.allow && observed.writable && !isCordoned && !isGuarded;
+      fleet.policy.repartition.allow &&
+      observed.writable &&
+      !isCordoned &&
+      !isGuarded &&
+      !isDegraded(observed, product, current);
     const others = mayChange
       ? legalLayouts(observed)
           .legal.map(({ layout }) => layout)
@@ -163,10 +201,41 @@ function toCardChoices(
   });
 }
 
+/** What must stay where it runs, by the caller's word or by its model's own. */
+export function protectedOf({
+  fleet,
+  assignments = [],
+  protectedInstances = [],
+}: FleetProblem): ReadonlyMap<InstanceId, Assignment> {
+  const models = new Set(
+    fleet.models.filter(({ placement }) => placement.protected === true).map(({ name }) => name),
+  );
+  const named = new Set(protectedInstances);
+  return byInstance(
+    assignments.filter(({ instance, workload }) => named.has(instance) || models.has(workload)),
+  );
+}
+
+/**
+ * Whether a card shows less than its product has in this layout: a partition that is lost, or dies of one. What is left
+ * is used as it is; another layout would hand the loss to somebody else.
+ */
+function isDegraded(observed: ObservedCard, product: Product, layout: Layout): boolean {
+  const whole = partitionGeometry(product, layout);
+  const xcds = (list: readonly { readonly xcds: number }[]): number =>
+    list.reduce((sum, one) => sum + one.xcds, 0);
+  return observed.partitions.length < whole.length || xcds(observed.partitions) < xcds(whole);
+}
+
 function toCandidates(
   workload: Workload,
   problem: FleetProblem,
-  assignments: readonly Assignment[],
+  found: {
+    readonly cards: readonly CardChoice[];
+    readonly kept: ReadonlyMap<InstanceId, Assignment>;
+    readonly running: ReadonlyMap<InstanceId, Assignment>;
+    readonly guaranteed: ReadonlySet<InstanceId>;
+  },
 ): readonly Candidate[] {
   const demand = problem.demands.get(workload.name);
   if (demand === undefined) {
@@ -177,19 +246,34 @@ function toCandidates(
       hint: 'size every model of the fleet before planning it',
     });
   }
-  return Array.from({ length: plannedReplicas(workload) }, (_, replica) => {
-    const instance = instanceId(workload.name, replica);
-    const assigned = assignments.find((assignment) => assignment.instance === instance) ?? null;
-    return {
-      instance,
-      isProtected:
-        assigned !== null && (problem.protectedInstances ?? []).includes(assigned.instance),
-      workload,
-      demand,
-      shareBytes: shareBytesOf(workload, demand),
-      assigned,
-    };
+  // Whatever its band says, a fine-tune yields to everybody else.
+  const yielding: Workload =
+    workload.kind === 'finetune' ? { ...workload, band: 'best_effort' } : workload;
+  const spread = toSpreadRule(workload, found.cards);
+  return instancesOf(workload).flatMap((instance): readonly Candidate[] => {
+    if (problem.withheld?.has(instance) === true) return [];
+    const assigned = found.running.get(instance) ?? null;
+    return [
+      {
+        instance,
+        isProtected: found.kept.has(instance),
+        workload: yielding,
+        demand,
+        shareBytes: shareBytesOf(workload, demand),
+        assigned,
+        narrowed: problem.narrowed?.get(instance) ?? null,
+        spread,
+        guaranteed: found.guaranteed.has(instance),
+      },
+    ];
   });
+}
+
+/** Every instance of a workload that is to have a place. */
+export function instancesOf(workload: Workload): readonly InstanceId[] {
+  return Array.from({ length: plannedReplicas(workload) }, (_, replica) =>
+    instanceId(workload.name, replica),
+  );
 }
 
 /** A parked model (min 0) keeps the room of one replica, so that waking it needs no new plan. */
@@ -197,7 +281,8 @@ function plannedReplicas(workload: Workload): number {
   return Math.max(1, workload.replicas.min);
 }
 
-function shareBytesOf(workload: Workload, demand: Demand): Bytes {
+/** Memory that each share of a workload's instances must have. */
+export function shareBytesOf(workload: Workload, demand: Demand): Bytes {
   const least = workload.placement.minShareBytes ?? 0;
   return bytesFloor(Math.max(demand.memory.totalBytes, least));
 }
@@ -210,6 +295,7 @@ export function bandRank(band: Band): number {
 function byUrgencyThenSize(a: Candidate, b: Candidate): number {
   return (
     bandRank(a.workload.band) - bandRank(b.workload.band) ||
+    Number(b.guaranteed) - Number(a.guaranteed) ||
     freedom(a) - freedom(b) ||
     b.demand.ranks - a.demand.ranks ||
     b.shareBytes - a.shareBytes ||
@@ -221,6 +307,7 @@ function byUrgencyThenSize(a: Candidate, b: Candidate): number {
 function freedom(candidate: Candidate): number {
   const { placement } = candidate.workload;
   if (candidate.isProtected) return -1;
+  if (candidate.workload.kind === 'finetune') return 3;
   if (placement.pin !== null) return 0;
   return placement.exclusive ? 1 : 2;
 }

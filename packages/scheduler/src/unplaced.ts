@@ -2,35 +2,69 @@
  * Why a workload found no place, and the nearest fix. Reads the reasons that stood against each partition in the best
  * packing, and what the largest partition of any permitted layout could hold. Text for people with a stable code.
  */
-import { formatBytes, type Reason, type Unplaced } from '@aim-gpu/core';
+import {
+  formatBytes,
+  type InstanceId,
+  type Reason,
+  type Unplaced,
+  type WorkloadName,
+} from '@aim-gpu/core';
 import type { Leftover, Packing } from './packing.js';
+import { permits } from './permitted-cards.js';
 import {
   bandRank,
   type Candidate,
   type CardChoice,
+  instancesOf,
   type SearchProblem,
   toSlots,
+  type UnplacedReason,
 } from './problem.js';
-
-type UnplacedReason = Unplaced['reasons'][number];
 
 /** One entry for each workload with instances left over. */
 export function toUnplaced(problem: SearchProblem, packing: Packing): readonly Unplaced[] {
-  const byWorkload = new Map<string, Leftover[]>();
+  const byWorkload = new Map<WorkloadName, Leftover[]>();
   for (const leftover of packing.leftovers) {
-    const name = leftover.candidate.workload.name;
-    byWorkload.set(name, [...(byWorkload.get(name) ?? []), leftover]);
+    const { name } = leftover.candidate.workload;
+    const list = byWorkload.get(name);
+    if (list === undefined) byWorkload.set(name, [leftover]);
+    else list.push(leftover);
   }
-  return [...byWorkload.values()].flatMap((leftovers) => {
-    const first = leftovers[0];
-    if (first === undefined) return [];
-    return [
-      {
-        workload: first.candidate.workload.name,
-        replicas: leftovers.length,
-        reasons: [explainLeftover(problem, packing, first)],
-      },
-    ];
+  const withheld = withheldByWorkload(problem);
+  const names = [...new Set([...byWorkload.keys(), ...withheld.keys()])];
+  return names.map((workload) => {
+    const leftovers = byWorkload.get(workload) ?? [];
+    const out = withheld.get(workload) ?? [];
+    const [first] = leftovers;
+    const found = first === undefined ? [] : [explainLeftover(problem, packing, first)];
+    return {
+      workload,
+      replicas: leftovers.length + out.length,
+      reasons: oneOfEach([...found, ...out]),
+    };
+  });
+}
+
+/** The reasons of the instances that were kept out, in the fleet's order. */
+function withheldByWorkload({
+  fleet,
+  withheld = new Map<InstanceId, UnplacedReason>(),
+}: SearchProblem): ReadonlyMap<WorkloadName, readonly UnplacedReason[]> {
+  const byWorkload = new Map<WorkloadName, readonly UnplacedReason[]>();
+  for (const workload of withheld.size === 0 ? [] : fleet.models) {
+    const reasons = instancesOf(workload).flatMap((instance) => withheld.get(instance) ?? []);
+    if (reasons.length > 0) byWorkload.set(workload.name, reasons);
+  }
+  return byWorkload;
+}
+
+/** The first reason of each code: instances of one workload seldom differ in more than their number. */
+function oneOfEach(reasons: readonly UnplacedReason[]): readonly UnplacedReason[] {
+  const codes = new Set<string>();
+  return reasons.filter(({ code }) => {
+    const isNew = !codes.has(code);
+    codes.add(code);
+    return isNew;
   });
 }
 
@@ -67,6 +101,18 @@ function explainLeftover(
         message: `${candidate.instance} ${reason.message}, which has no such partition in the chosen layouts`,
         fix: 'pin the card without a partition, or remove the pin',
       };
+    case 'spread':
+      return {
+        code: 'spread',
+        message: `${candidate.instance}: ${reason.message}`,
+        fix: spreadFix(candidate),
+      };
+    case 'guarded-model':
+      return {
+        code: 'guarded-model',
+        message: `${candidate.instance} ${reason.message}, and there is no room for both`,
+        fix: 'write of: { model, within: node }, or lower the concurrency of either',
+      };
     case 'cordoned':
     case 'protected':
       return {
@@ -90,13 +136,7 @@ function explainLeftover(
 }
 
 function permittedCards(cards: readonly CardChoice[], candidate: Candidate): readonly CardChoice[] {
-  const { products, nodes, pin } = candidate.workload.placement;
-  return cards.filter(
-    (card) =>
-      (products.length === 0 || products.includes(card.product.name)) &&
-      (nodes.length === 0 || nodes.includes(card.node)) &&
-      (pin === null || (pin.node === card.node && pin.card === card.id)),
-  );
+  return cards.filter((card) => permits(candidate.workload, card));
 }
 
 function noCard(problem: SearchProblem, candidate: Candidate): UnplacedReason {
@@ -155,6 +195,11 @@ function sizeFix({ workload, demand, shareBytes }: Candidate, availableBytes: nu
   return `use a quantized model (fp8, int4), or set parallel.tensor to ${ranks}`;
 }
 
+function spreadFix({ workload, spread }: Candidate): string {
+  const over = spread?.over ?? 'node';
+  return `add a ${over === 'hive' ? 'card to another hive' : over}, or raise placement.spread.maxSkew of ${workload.name}`;
+}
+
 function slowdownFix(candidate: Candidate): string {
   return bandRank(candidate.workload.band) <= bandRank('interactive')
     ? 'set placement.exclusive, or raise policy.slowdown'
@@ -182,6 +227,8 @@ const TELLING = [
   'slowdown',
   'ranks',
   'apart',
+  'spread',
+  'guarded-model',
   'pin',
   'exclusive',
   'memory',

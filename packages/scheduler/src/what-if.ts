@@ -13,7 +13,7 @@ import {
   type WorkloadName,
 } from '@aim-gpu/core';
 import { toNewCard, toPartitions } from './card-inventory.js';
-import { planFleet } from './plan-fleet.js';
+import { planFleet } from './plan-within-rules.js';
 import type { FleetProblem } from './problem.js';
 
 /** One change of the question. */
