@@ -1,11 +1,16 @@
 // The load: `client-process.ts json <port> <connections> <requests>` or `… sse <port> <streams> <rounds> <tokens> <interval ms>`.
-// Prints its figures as one message to its parent after a warm-up, which it announces.
+// Prints its figures as one message to its parent after a warm-up, which it announces. The warm-up is the same for every
+// proxy and long enough that what is measured is compiled code: programs differ in size, and a short run would measure
+// the compiler.
 import { Agent, request } from 'node:http';
 
 const [kind = '', port = '', ...rest] = process.argv.slice(2);
 const [first = 1, second = 1, third = 1, fourth = 20] = rest.map(Number);
 const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY, noDelay: true });
 const HEADERS = { 'content-type': 'application/json', authorization: 'Bearer sk-bench' };
+const WARM_REQUESTS = 15_000;
+const WARM_STREAMS = 3_000;
+const WARM_AT_ONCE = 64;
 const messages = [{ role: 'user', content: 'x'.repeat(200) }];
 
 function quantile(sorted: readonly number[], share: number): number {
@@ -54,7 +59,7 @@ async function json(connections: number, requests: number): Promise<object> {
     left = count;
     return Promise.all(Array.from({ length: connections }, () => work(record)));
   };
-  await all(requests, false);
+  await all(WARM_REQUESTS, false);
   process.send?.('warm');
   await all(requests, true);
   times.sort((a, b) => a - b);
@@ -101,6 +106,13 @@ async function sse(
     seen += count;
     ttft.push(firstMs);
   };
+  // The beginning of a stream is warm only after thousands of them; one round of long ones has a few hundred.
+  const short = JSON.stringify({ model: 'm', stream: true, max_tokens: 2, interval: 1, messages });
+  let left = WARM_STREAMS;
+  const warm = async (): Promise<void> => {
+    for (; left > 0; left -= 1) await ask(short, () => undefined).catch(() => 0);
+  };
+  await Promise.all(Array.from({ length: WARM_AT_ONCE }, warm));
   await Promise.all(Array.from({ length: streams }, () => one(false)));
   process.send?.('warm');
   for (let round = 0; round < rounds; round += 1)

@@ -5,8 +5,8 @@
 import type { Placement, Reason, Unplaced } from '@aim-gpu/core';
 import { rejectionOf } from './filters.js';
 import { searchLayouts } from './layout-search.js';
-import { planFleet } from './plan-within-rules.js';
 import { toOccupancy } from './plan-large.js';
+import { planFleet } from './plan-within-rules.js';
 import { pluginRejection } from './plugin.js';
 import { type FleetProblem, toSearchProblem } from './problem.js';
 import { unknownModel } from './what-if.js';
