@@ -8,7 +8,7 @@ import { type CommandContext, type CommonOptions, createContext } from './contex
 import type { CommandIo } from './io.js';
 
 /** Runs a command's work with its context. */
-export type RunCommand = <O extends CommonOptions>(
+type RunCommand = <O extends CommonOptions>(
   work: (context: CommandContext, options: O) => Promise<number>,
 ) => (options: O) => Promise<void>;
 

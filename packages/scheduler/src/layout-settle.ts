@@ -45,7 +45,7 @@ export function settle<T extends Found>(problem: SearchProblem, by: SettleBy<T>)
 }
 
 /** The problem once a packing has been applied; null when that changes nothing. */
-export function toStateAfter(problem: SearchProblem, packing: Packing): SearchProblem | null {
+function toStateAfter(problem: SearchProblem, packing: Packing): SearchProblem | null {
   const places = new Map(packing.residents.map((one) => [one.candidate.instance, one]));
   const unchanged =
     problem.cards.every((card, index) =>

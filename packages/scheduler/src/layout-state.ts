@@ -26,7 +26,7 @@ export interface Lifted {
 const BAND_COUNT = 5;
 export const VIOLATION = 5;
 export const CHANGE = 6;
-export const SCORE = 7;
+const SCORE = 7;
 /** Numbers in a sum over cards; lower is better at every position, earlier positions first. */
 export const SUM_LENGTH = 8;
 

@@ -186,18 +186,3 @@ function guaranteedOf(accounts: readonly Account[]): ReadonlySet<InstanceId> {
   }
   return covered;
 }
-
-/** Tenants that have less than what they are guaranteed and want, given what every placed instance has. */
-export function missedGuarantees(
-  problem: AdmissionProblem,
-  placedBytes: ReadonlyMap<InstanceId, number>,
-): readonly TenantName[] {
-  const claims = toClaims(problem);
-  return problem.fleet.tenants.flatMap(({ name, quota = null }) => {
-    if (quota === null) return [];
-    const own = claims.filter(({ tenant }) => tenant === name);
-    const wanted = own.reduce((sum, { bytes }) => sum + bytes, 0);
-    const has = own.reduce((sum, { instance }) => sum + (placedBytes.get(instance) ?? 0), 0);
-    return has < Math.min(quota.guaranteedBytes, wanted) ? [name] : [];
-  });
-}

@@ -51,7 +51,7 @@ export function toPlanView(
 }
 
 /** The reason a plan has for a workload that is not placed in full. */
-export function unplacedReason(plan: Plan, workload: WorkloadName): UnplacedReason | null {
+function unplacedReason(plan: Plan, workload: WorkloadName): UnplacedReason | null {
   return plan.unplaced.find((entry) => entry.workload === workload)?.reasons[0] ?? null;
 }
 
@@ -178,7 +178,7 @@ export function guardBreaks(view: PlanView): Breaks {
 }
 
 /** Cards or nodes that have an instance of a model. */
-export function domainsOf(
+function domainsOf(
   view: PlanView,
   model: WorkloadName,
   within: 'card' | 'node',

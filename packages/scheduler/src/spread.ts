@@ -51,7 +51,7 @@ export function countByDomain(
 }
 
 /** The domain of an instance, by the card of its first rank. */
-export function domainOfResident(rule: SpreadRule, { slots }: Resident): readonly string[] {
+function domainOfResident(rule: SpreadRule, { slots }: Resident): readonly string[] {
   const [first] = slots;
   return first === undefined ? [] : [domainOf(rule.over, first.card)];
 }

@@ -136,7 +136,7 @@ function withTenants(problem: FleetProblem, below: Below): FleetProblem {
 }
 
 /** The problem once a plan has been applied. */
-export function applyPlan(problem: FleetProblem, plan: Plan): FleetProblem {
+function applyPlan(problem: FleetProblem, plan: Plan): FleetProblem {
   const planned = new Map(
     plan.nodes.flatMap(({ name, cards }) => cards.map((card) => [`${name} ${card.id}`, card])),
   );
@@ -199,7 +199,7 @@ function withTroubles(problem: FleetProblem, below: Below): FleetProblem {
 }
 
 /** A card that has lost one of its partitions, whichever. */
-export function withoutOnePartition(card: ObservedCard, below: Below): ObservedCard {
+function withoutOnePartition(card: ObservedCard, below: Below): ObservedCard {
   const lost = below(Math.max(1, card.partitions.length));
   return { ...card, partitions: card.partitions.filter((_, at) => at !== lost) };
 }
