@@ -30,8 +30,13 @@ export function addFleetCommands({ add, run }: CommandTools): void {
       '--what-if <change...>',
       'compare: add-card:MI300X remove-card:ID remove-model:NAME layout:ID=QPX/NPS1',
     )
+    .option('--usage', 'show what of each card is used, and what each model costs')
     .action((file: string, options) =>
       run(async (context) => {
+        if (options.usage === true) {
+          const { askUsage } = await import('./commands/ask-planner.js');
+          return askUsage(context, { ...options, file });
+        }
         if (options.whatIf !== undefined) {
           const { askWhatIf } = await import('./commands/ask-planner.js');
           return askWhatIf(context, { ...options, file });

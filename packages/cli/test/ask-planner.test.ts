@@ -39,6 +39,54 @@ describe('explain', () => {
   });
 });
 
+describe('explain of what has no place', () => {
+  const model = (name: string, more: string): string =>
+    `  - { name: ${name}, source: meta-llama/Llama-3.2-1B-Instruct, concurrency: 2, maxModelLen: 2048, ${more} }\n`;
+
+  it('names the wishes that contradict each other', async () => {
+    const wish = 'placement: { products: [MI325X] }';
+    io.write('fleet.yaml', `${SMALL_FLEET}${model('odd', wish)}`);
+    expect(await run('explain', 'odd', 'fleet.yaml')).toBe(6);
+    expect(io.out()).toContain('drop one of these wishes: placement.products of odd');
+    expect(io.out()).toContain('no end of another model is known');
+  });
+
+  it('tells how long it waits for those who end', async () => {
+    const whole = 'placement: { minShare: 150GiB }';
+    io.write(
+      'fleet.yaml',
+      `${SMALL_FLEET}${model('job', `${whole}, band: critical, duration: 2h`)}${model('next', whole)}`,
+    );
+    expect(await run('explain', 'next', 'fleet.yaml', '--json')).toBe(6);
+    expect(json()['wait']).toEqual({ workload: 'next', waitMs: 7_200_000, until: ['job-0'] });
+    expect(json()['conflict']).toEqual([
+      { workload: 'job', wish: 'placement.minShare' },
+      { workload: 'next', wish: 'placement.minShare' },
+    ]);
+  });
+});
+
+describe('plan --usage', () => {
+  it('prints cards, models and prices', async () => {
+    const priced = SMALL_FLEET.replace(
+      'driver: simulated,',
+      'driver: simulated, cardPricePerHour: 2.5,',
+    );
+    io.write('fleet.yaml', priced);
+    expect(await run('plan', 'fleet.yaml', '--usage')).toBe(0);
+    expect(io.out()).toMatch(/fleet +1 +0 .* % +2\.50/);
+    expect(io.out()).toMatch(/tiny +1 .* 2\.50/);
+  });
+
+  it('is a document with the same', async () => {
+    expect(await run('plan', 'fleet.yaml', '--usage', '--json')).toBe(0);
+    expect(json()).toMatchObject({
+      fleet: { cards: 1, emptyCards: 0, pricePerHour: null },
+      workloads: [{ workload: 'tiny', instances: 1 }],
+    });
+  });
+});
+
 describe('capacity', () => {
   it('finds the fewest cards', async () => {
     expect(await run('capacity', 'fleet.yaml', '--gpu', 'MI300X', '--json')).toBe(0);

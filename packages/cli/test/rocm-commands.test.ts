@@ -197,7 +197,10 @@ describe('on a machine with a card', () => {
 describe('as a user without rights', () => {
   /** Runs a command line as nobody; nobody else's checkout needs to be readable for it. */
   const asNobody = (...argv: string[]): { readonly code: number; readonly out: string } => {
+    // A command's code is loaded when it runs, but nobody else may be able to read the checkout: it is loaded before.
+    const command = new URL(`../src/commands/${argv[0] ?? ''}.ts`, import.meta.url).href;
     const script = `
+      await Promise.all([import('@aim-gpu/fleet'), import(${JSON.stringify(command)})]);
       const { main } = await import(${JSON.stringify(new URL('../src/main.ts', import.meta.url).href)});
       if (process.getuid() === 0) { process.setgroups([]); process.setgid(${NOBODY}); process.setuid(${NOBODY}); }
       process.stdout.write('\\nexit ' + (await main(${JSON.stringify(argv)})));`;

@@ -5,6 +5,7 @@
  */
 
 export { toNewInventories } from './card-inventory.js';
+export { findConflict, type Wish, type WishName } from './conflict-set.js';
 export { explainPlan, type PlanExplanation, type PlanRow } from './explain-plan.js';
 export {
   type ConstraintCount,
@@ -48,8 +49,15 @@ export {
   measureFragmentation,
   type PlanFragmentation,
 } from './plan-fragmentation.js';
+export {
+  type PlanUsage,
+  reportUsage,
+  type Usage,
+  type WorkloadUsage,
+} from './plan-usage.js';
 export { planFleet } from './plan-within-rules.js';
 export type { FilterPlugin, PlaceView, Plugins, ScorePlugin } from './plugin.js';
+export { type PredictedWait, predictWaits } from './predicted-wait.js';
 export type { FleetProblem } from './problem.js';
 export { layoutProblemsJsonSchema, parseLayoutProblems } from './schema.js';
 export {

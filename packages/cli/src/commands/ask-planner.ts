@@ -1,15 +1,20 @@
 /**
- * `aim-gpu explain`, `capacity`, `fragmentation` and `plan --what-if`: questions to the planner. Nothing is changed.
+ * `aim-gpu explain`, `capacity`, `fragmentation`, `plan --what-if` and `plan --usage`: questions to the planner. Nothing is changed.
  */
 import { formatBytes } from '@aim-gpu/core';
 import {
   explainWorkload,
   type Fragmentation,
+  findConflict,
   findMinimumCards,
   measureFragmentation,
   type PlanDifference,
+  type PredictedWait,
   parseWhatIfChange,
   planFleet,
+  predictWaits,
+  reportUsage,
+  type Usage,
   whatIf,
 } from '@aim-gpu/scheduler';
 import type { CommandContext } from '../context.js';
@@ -34,8 +39,16 @@ export async function askExplain(
   context: CommandContext,
   options: Ask & { readonly workload: string },
 ): Promise<number> {
-  const answer = explainWorkload(await readFleetProblem(context, options), options.workload);
-  if (context.json) context.print(answer);
+  const problem = await readFleetProblem(context, options);
+  const answer = explainWorkload(problem, options.workload);
+  const isPlaced = answer.unplaced === null;
+  const conflict = isPlaced ? [] : findConflict(problem, options.workload);
+  const wait = isPlaced
+    ? null
+    : (predictWaits(problem, planFleet(problem)).find(
+        ({ workload }) => workload === options.workload,
+      ) ?? null);
+  if (context.json) context.print({ ...answer, conflict, wait });
   else {
     for (const { instance, shares, reasons } of answer.placements) {
       const where = shares.map(({ card, partition }) => `${card}/${partition}`).join(', ');
@@ -44,11 +57,22 @@ export async function askExplain(
     }
     for (const { code, message, fix } of answer.unplaced?.reasons ?? [])
       context.say(`no place for ${answer.unplaced?.replicas}: ${code}: ${message}\n  fix: ${fix}`);
+    if (conflict.length > 0)
+      context.say(
+        `drop one of these wishes: ${conflict.map(({ workload, wish }) => `${wish} of ${workload}`).join(', ')}`,
+      );
+    if (wait !== null) context.say(waitToText(wait));
     context.say(`of ${answer.partitions} partitions ${answer.open} could take one more`);
     for (const { code, partitions, example } of answer.removed)
       context.say(`  ${partitions} removed by ${code}: ${example}`);
   }
   return answer.unplaced === null ? 0 : EXIT_UNPLACED;
+}
+
+function waitToText({ waitMs, until }: PredictedWait): string {
+  return waitMs === null
+    ? 'no end of another model is known that would make room for it'
+    : `gets a place in at most ${Math.ceil(waitMs / 60_000)} min, when ${until.join(', ')} ended`;
 }
 
 /** Runs `capacity`: exit code 0 when a number was found for each product, 6 when not. */
@@ -108,6 +132,48 @@ export async function askFragmentation(context: CommandContext, options: Ask): P
     );
   }
   return 0;
+}
+
+/** Runs `plan --usage`: what the plan uses and what that costs; exit code by the plan. */
+export async function askUsage(context: CommandContext, options: Ask): Promise<number> {
+  const problem = await readFleetProblem(context, options);
+  const plan = planFleet(problem);
+  const answer = reportUsage(problem, plan);
+  if (context.json) context.print(answer);
+  else {
+    const price = (perHour: number | null): string => perHour?.toFixed(2) ?? '-';
+    const row = (place: string, usage: Usage): string[] => [
+      place,
+      String(usage.cards),
+      String(usage.emptyCards),
+      formatBytes(usage.sharedBytes),
+      formatBytes(usage.memoryBytes),
+      `${(usage.ratio * 100).toFixed(0)} %`,
+      price(usage.pricePerHour),
+    ];
+    context.say(
+      formatTable(
+        ['WHERE', 'CARDS', 'EMPTY', 'SHARED', 'OF', 'USED', 'PRICE/H'],
+        [
+          row('fleet', answer.fleet),
+          ...answer.nodes.map((node) => row(node.node, node)),
+          ...answer.cards.map((card) => row(`${card.node} ${card.card}`, card)),
+        ],
+      ),
+    );
+    context.say(
+      formatTable(
+        ['MODEL', 'INSTANCES', 'SHARED', 'PRICE/H'],
+        answer.workloads.map(({ workload, instances, sharedBytes, pricePerHour }) => [
+          workload,
+          String(instances),
+          formatBytes(sharedBytes),
+          price(pricePerHour),
+        ]),
+      ),
+    );
+  }
+  return plan.unplaced.length === 0 ? 0 : EXIT_UNPLACED;
 }
 
 /** Runs `plan --what-if`: exit code by the plan with the changes. */
