@@ -209,7 +209,7 @@ describe('a running agent', () => {
   it('prints a unit that starts it again', async () => {
     const { stdout, code } = await command('agent', fleet, '--print-unit');
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^ExecStart=\S*node \S*aim-gpu\.mjs agent \S*fleet\.yaml /m);
+    expect(stdout).toMatch(/^ExecStart=\S*node (--\S+ )*\S*aim-gpu\.mjs agent \S*fleet\.yaml /m);
     expect(stdout).toContain('KillMode=process');
   });
 });

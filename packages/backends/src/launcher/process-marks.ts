@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import type { ProcessMark } from '@aim-gpu/core';
 import { readProcessStart } from '@aim-gpu/core/node';
-import { LAUNCH_ID_VARIABLE, OWNER_VARIABLE } from './guard-script.js';
+import { GATE_SCRIPT, LAUNCH_ID_VARIABLE, OWNER_VARIABLE } from './guard-script.js';
 
 /** An interpreter named by `#!` puts itself, one argument and the full path in front of what was asked for. */
 const MOST_IN_FRONT = 2;
@@ -23,10 +23,15 @@ export function markProcess(pid: number, nonce: string, argv: readonly string[])
   };
 }
 
-/** The mark with the argument list the process shows now: programs may rename themselves while they start. */
+/**
+ * The mark with the argument list the process shows now: programs may rename themselves while they start. At its gate a
+ * process shows the gate's arguments, which it will never show again.
+ */
 export function refreshMark(mark: ProcessMark): ProcessMark {
   const argv = isRunning(mark) ? readArgv(mark.pid) : null;
-  return argv === null || matchesArgv(mark, argv) ? mark : { ...mark, argvSha256: digestOf(argv) };
+  return argv === null || argv.includes(GATE_SCRIPT) || matchesArgv(mark, argv)
+    ? mark
+    : { ...mark, argvSha256: digestOf(argv) };
 }
 
 /** Whether the marked process still runs: same pid, same start, same boot. Cheap; enough for one just seen alive. */
@@ -73,8 +78,10 @@ function digestOf(argv: readonly string[]): string {
   return createHash('sha256').update(argv.join('\0')).digest('hex');
 }
 
+/** Null also in the instant in which a process becomes another program and has no arguments at all. */
 function readArgv(pid: number): readonly string[] | null {
-  return readList(`/proc/${pid}/cmdline`);
+  const argv = readList(`/proc/${pid}/cmdline`);
+  return argv?.join('') === '' ? null : argv;
 }
 
 function readList(file: string): readonly string[] | null {
