@@ -3,10 +3,12 @@
  * none that this user may use. The last run as nobody, since root may do everything.
  */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { runCommandLine } from '../src/program.js';
+import { bundleProgram } from './support/bundle.js';
 import { createFakeIo, type FakeIo } from './support/fake-io.js';
 import { CARD, KFD_NODE, writeRocmTree, writeTreeFile } from './support/rocm-tree.js';
 
@@ -195,24 +197,26 @@ describe('on a machine with a card', () => {
 });
 
 describe('as a user without rights', () => {
-  /** Runs a command line as nobody; nobody else's checkout needs to be readable for it. */
+  // The program in one folder that anybody may read: nobody else may be able to read the checkout.
+  let program: string;
+  beforeAll(async () => {
+    program = mkdtempSync(path.join(tmpdir(), 'aim-gpu-readable-'));
+    chmodSync(program, 0o755);
+    await bundleProgram(program);
+  });
+  afterAll(() => rmSync(program, { recursive: true }));
+
+  /** Runs a command line as nobody. */
   const asNobody = (...argv: string[]): { readonly code: number; readonly out: string } => {
-    // A command's code is loaded when it runs, but nobody else may be able to read the checkout: it is loaded before.
-    const command = new URL(`../src/commands/${argv[0] ?? ''}.ts`, import.meta.url).href;
     const script = `
-      await Promise.all([import('@aim-gpu/fleet'), import(${JSON.stringify(command)})]);
-      const { main } = await import(${JSON.stringify(new URL('../src/main.ts', import.meta.url).href)});
+      const { main } = await import(${JSON.stringify(path.join(program, 'main.js'))});
       if (process.getuid() === 0) { process.setgroups([]); process.setgid(${NOBODY}); process.setuid(${NOBODY}); }
       process.stdout.write('\\nexit ' + (await main(${JSON.stringify(argv)})));`;
-    const text = execFileSync(
-      process.execPath,
-      ['--conditions=@aim-gpu/source', '--import', 'tsx', '--input-type=module', '--eval', script],
-      {
-        cwd: path.resolve(import.meta.dirname, '..'),
-        encoding: 'utf8',
-        stdio: ['ignore', 'pipe', 'ignore'],
-      },
-    );
+    const text = execFileSync(process.execPath, ['--input-type=module', '--eval', script], {
+      cwd: program,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
     const [, out = '', code = ''] = /^([\s\S]*)\nexit (\d+)$/.exec(text) ?? [];
     return { code: Number(code), out };
   };
