@@ -15,6 +15,7 @@ export {
   type KeyView,
   type LiveTenants,
   type LiveTenantsOptions,
+  type PreparedTenants,
   type TenantAdmin,
   type TenantView,
 } from './tenant-changes.js';

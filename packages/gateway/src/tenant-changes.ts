@@ -37,7 +37,9 @@ export interface TenantView {
 
 /** What an operator may change; each call resolves once it is stored, and rejects leaving everything as it was. */
 export interface TenantAdmin {
+  /** Everybody known, in the order of the fleet file. */
   tenants(): readonly TenantView[];
+  /** The keys in use. */
   keys(): readonly KeyView[];
   /**
    * Gives a tenant another key; without `sha256` one is made, and this answer is the only place where it ever is.
@@ -56,8 +58,16 @@ export interface TenantAdmin {
 /** Tenants that can be changed while they are looked at. */
 export interface LiveTenants extends ResolvedTenants {
   readonly admin: TenantAdmin;
-  /** Reads the keys of other tenants; `take` puts them into use. Throws `ERR_KEY_MISSING` (invalid). */
-  prepare(tenants: readonly Tenant[]): { readonly anonymous: boolean; take(): void };
+  /** Reads the keys of other tenants. Throws `ERR_KEY_MISSING` (invalid). */
+  prepare(tenants: readonly Tenant[]): PreparedTenants;
+}
+
+/** Other tenants with their keys read, not in use yet. */
+export interface PreparedTenants {
+  /** Whether nobody needs a key. */
+  readonly anonymous: boolean;
+  /** Puts them into use. */
+  take(): void;
 }
 
 /** What {@link createLiveTenants} needs. */

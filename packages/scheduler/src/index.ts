@@ -58,7 +58,7 @@ export {
 export { planFleet } from './plan-within-rules.js';
 export type { FilterPlugin, PlaceView, Plugins, ScorePlugin } from './plugin.js';
 export { type PredictedWait, predictWaits } from './predicted-wait.js';
-export type { FleetProblem } from './problem.js';
+export type { FleetProblem, Narrowing } from './problem.js';
 export { layoutProblemsJsonSchema, parseLayoutProblems } from './schema.js';
 export {
   type ExactOptions,
