@@ -25,16 +25,15 @@ import type { ApplyDiff } from './apply-diff.js';
 import type { ControlTarget } from './control-target.js';
 import type { EventLog } from './event-log.js';
 import type { LayoutProgress } from './layouts.js';
-import type { ModelSource } from './plan-from-fleet.js';
+import type { PlanSources } from './plan-from-fleet.js';
 import type { RunnerTiming } from './runner-timing.js';
 import type { InstanceStatus, StatusDocument } from './status.js';
 
 /** What an agent works with. */
-export interface AgentOptions {
+export interface AgentOptions extends PlanSources {
   readonly node: NodeName;
   /** What is served until another fleet is applied. */
   readonly fleet: Fleet;
-  readonly models: ModelSource;
   readonly driver: GpuDriver;
   /** Drivers of the fleet's other nodes that can be read from here; they are planned with, never changed. */
   readonly otherDrivers?: readonly GpuDriver[];

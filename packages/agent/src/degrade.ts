@@ -12,7 +12,7 @@ import type {
   Workload,
   WorkloadName,
 } from '@aim-gpu/core';
-import { type Demands, type ModelSource, planFromFleet } from './plan-from-fleet.js';
+import { type Demands, type PlanSources, planFromFleet } from './plan-from-fleet.js';
 import type { Degradation } from './status.js';
 
 /** A plan that serves what can be served, with what it costs. */
@@ -31,14 +31,14 @@ const LEAST_CONTEXT_TOKENS = 2048;
 
 /** Plans a fleet on what is left. Never refuses: what finds no place is among the degradations. */
 export async function planDegraded(
-  options: CallOptions & {
-    readonly fleet: Fleet;
-    readonly models: ModelSource;
-    readonly inventories: readonly Inventory[];
-    readonly assignments: readonly Assignment[];
-    /** The plan before the loss. */
-    readonly before: Plan;
-  },
+  options: CallOptions &
+    PlanSources & {
+      readonly fleet: Fleet;
+      readonly inventories: readonly Inventory[];
+      readonly assignments: readonly Assignment[];
+      /** The plan before the loss. */
+      readonly before: Plan;
+    },
 ): Promise<DegradedPlan> {
   const { fleet } = options;
   let best = { served: fleet, ...(await planFromFleet(options)) };

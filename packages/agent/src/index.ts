@@ -31,7 +31,13 @@ export { readStoredEvents } from './event-journal.js';
 export type { AgentEvent, EventLog } from './event-log.js';
 export type { LayoutProgress } from './layouts.js';
 export { createAgent } from './node-agent.js';
-export { type Demands, type ModelSource, planFromFleet, sizeFleet } from './plan-from-fleet.js';
+export {
+  type Demands,
+  type ModelSource,
+  type PlanSources,
+  planFromFleet,
+  sizeFleet,
+} from './plan-from-fleet.js';
 export { refuseUnplaced } from './refusals.js';
 export type { RunnerTiming } from './runner-timing.js';
 export type {

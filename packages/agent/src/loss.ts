@@ -6,7 +6,7 @@ import type { Assignment, CallOptions, Clock, Fleet, Inventory, Plan, Share } fr
 import { planDegraded } from './degrade.js';
 import type { Desired } from './desired.js';
 import { sharesGone } from './observed.js';
-import type { ModelSource } from './plan-from-fleet.js';
+import type { PlanSources } from './plan-from-fleet.js';
 
 /** A device that is gone for so long is lost: a driver that is being reloaded comes back earlier. */
 const LOSS_GRACE_MS = 2000;
@@ -22,14 +22,14 @@ export async function planAfterLoss(
     readonly desired: Desired;
     /** The fleet as the user asked for it. */
     readonly asked: Fleet;
-    readonly models: ModelSource;
+    readonly sources: PlanSources;
     readonly assignments: readonly Assignment[];
     /** Reads every node that can be read, this node first. */
     readonly observe: () => Promise<readonly Inventory[]>;
     readonly clock: Clock;
   },
 ): Promise<Desired | null> {
-  const { desired, asked, models, observe, clock, signal } = options;
+  const { desired, asked, sources, observe, clock, signal } = options;
   const call = signal === undefined ? {} : { signal };
   const before = desired.plan;
   let inventories = await observe();
@@ -40,8 +40,8 @@ export async function planAfterLoss(
   const lost = hasLost(before, inventories);
   if (!lost && !isDegraded(desired)) return null;
   const next = await planDegraded({
+    ...sources,
     fleet: asked,
-    models,
     inventories,
     assignments: options.assignments.filter(({ shares }) => !isLost(before, inventories, shares)),
     before,

@@ -18,7 +18,7 @@ import type { EventLog } from './event-log.js';
 import { desiredLayouts, refuseLayouts } from './layouts.js';
 import { planAfterLoss } from './loss.js';
 import type { NodeState } from './node-state.js';
-import { planFromFleet } from './plan-from-fleet.js';
+import { type PlanSources, planFromFleet } from './plan-from-fleet.js';
 import {
   type NodeParts,
   placementsOf,
@@ -79,7 +79,7 @@ class ChangesOfNode implements NodeChanges {
     const assignments = parts.assigned.assignments();
     return planFromFleet({
       fleet,
-      models: parts.options.models,
+      ...toPlanSources(parts.options),
       inventories,
       assignments,
       ...options,
@@ -160,12 +160,12 @@ class ChangesOfNode implements NodeChanges {
   private async adaptToLoss(signal: AbortSignal): Promise<void> {
     const { parts, state, events } = this.tools;
     const { desired, asked } = state;
-    const { models, clock, node } = parts.options;
+    const { clock, node } = parts.options;
     if (desired === null) return;
     const next = await planAfterLoss({
       desired,
       asked,
-      models,
+      sources: toPlanSources(parts.options),
       assignments: parts.assigned.assignments(),
       observe: () => this.observe({ signal }),
       clock,
@@ -192,4 +192,8 @@ class ChangesOfNode implements NodeChanges {
 /** What is wanted, as a step is chosen from it. */
 export function toWish({ served, demands, plan }: Desired): Wish {
   return { fleet: served, demands, plan };
+}
+
+function toPlanSources({ models, calibrations }: PlanSources): PlanSources {
+  return { models, ...(calibrations === undefined ? {} : { calibrations }) };
 }

@@ -11,13 +11,20 @@ import {
   type Plan,
   type WorkloadName,
 } from '@aim-gpu/core';
-import { planFleet } from '@aim-gpu/scheduler';
+import { type FleetProblem, planFleet } from '@aim-gpu/scheduler';
 import { type ModelConfig, sizeWorkload } from '@aim-gpu/sizing';
 
 /** Where model configurations come from. */
 export interface ModelSource {
   /** Throws `ERR_FILE_MISSING`, `ERR_MODEL_UNKNOWN` (missing) or `ERR_CONFIG_INVALID` (invalid). */
   load(source: string, options?: CallOptions): Promise<ModelConfig>;
+}
+
+/** What plans rest on beside the fleet and the devices. */
+export interface PlanSources {
+  readonly models: ModelSource;
+  /** Reads what was measured on these hosts, anew for each plan; by default nothing was. */
+  readonly calibrations?: () => Promise<NonNullable<FleetProblem['calibrations']>>;
 }
 
 /** Demands of every model of a fleet, in its order. */
@@ -43,16 +50,17 @@ export async function sizeFleet(
 
 /** Sizes and plans a fleet against what was observed and what runs. */
 export async function planFromFleet(
-  options: CallOptions & {
-    readonly fleet: Fleet;
-    readonly models: ModelSource;
-    readonly inventories: readonly Inventory[];
-    readonly assignments?: readonly Assignment[];
-  },
+  options: CallOptions &
+    PlanSources & {
+      readonly fleet: Fleet;
+      readonly inventories: readonly Inventory[];
+      readonly assignments?: readonly Assignment[];
+    },
 ): Promise<{ readonly plan: Plan; readonly demands: Demands }> {
   const { fleet, inventories, assignments = [] } = options;
   const demands = await sizeFleet(options);
-  return { plan: planFleet({ fleet, inventories, demands, assignments }), demands };
+  const calibrations = (await options.calibrations?.()) ?? [];
+  return { plan: planFleet({ fleet, inventories, demands, assignments, calibrations }), demands };
 }
 
 /** The same error with the model's name in front, so that a fleet of twenty says which one it is. */

@@ -8,6 +8,7 @@ import { createModelLibrary } from '@aim-gpu/sizing';
 import type { CommandContext } from './context.js';
 import { type DriverOptions, discoverNode, openNode } from './drivers.js';
 import { type FleetOptions, readFleet } from './fleet-input.js';
+import { readCalibrations } from './speed-calibrations.js';
 import { sayWarnings } from './warnings.js';
 
 /** Reads a fleet, its cards and its models' sizes; tells the warnings. Errors are those of `plan`. */
@@ -20,8 +21,9 @@ export async function readFleetProblem(
   try {
     const inventories = await Promise.all(opened.map(discoverNode));
     const demands = await sizeFleet({ fleet, models: createModelLibrary() });
+    const calibrations = await readCalibrations(context);
     sayWarnings(context, warnings);
-    return { fleet, inventories, demands };
+    return { fleet, inventories, demands, calibrations };
   } finally {
     await Promise.all(opened.map(({ driver }) => driver.close()));
   }

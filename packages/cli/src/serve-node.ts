@@ -34,6 +34,7 @@ import { type FleetOptions, toDriver } from './fleet-input.js';
 import { createLiveTenants } from './live-tenants.js';
 import { createHostHookRunner } from './partition-hooks.js';
 import { resumeCommand } from './resume-command.js';
+import { readCalibrations } from './speed-calibrations.js';
 import type { Stop } from './stop.js';
 
 /** Options of commands that serve a node. */
@@ -98,6 +99,7 @@ export async function serveNode(
     node: node.name,
     fleet,
     models: createModelLibrary(),
+    calibrations: () => calibrationsOrNone(context),
     driver: here.driver,
     otherDrivers: others.map((other) => openNode(context, other, options).driver),
     launcher: toLauncher(context, lasting),
@@ -236,4 +238,14 @@ function toTlsFiles(
 /** An address as a URL. */
 export function toUrl({ host, port }: EndpointAddress): string {
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+/** Measured paces make a plan better; a file of theirs that cannot be read must not keep a node from being planned. */
+async function calibrationsOrNone(context: CommandContext): ReturnType<typeof readCalibrations> {
+  try {
+    return await readCalibrations(context);
+  } catch (error) {
+    context.logger.warn('calibrations-not-read', { message: String(error) });
+    return [];
+  }
 }

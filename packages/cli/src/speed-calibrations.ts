@@ -1,8 +1,9 @@
 /**
- * Speed calibrations of this host: where `measure` puts them below the state directory and which one `predict` takes.
+ * Speed calibrations of this host: where `measure` puts them below the state directory, which one `predict` takes, and
+ * those that plans rest on.
  * Effects: the file system. What is in one and how it is made is the speed model's business.
  */
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { AimError } from '@aim-gpu/core';
 import {
@@ -20,7 +21,36 @@ export function calibrationPath(
   engine: EngineFamily,
 ): string {
   const name = `${product ?? 'this-host'}.${engine}.json`;
-  return path.join(context.stateDirectory, 'speed-calibrations', name);
+  return path.join(directoryOf(context), name);
+}
+
+/**
+ * Every calibration this host keeps, in the order of their names; none is an empty list. Throws `ERR_CONFIG_INVALID`
+ * for a file that is none.
+ */
+export async function readCalibrations(
+  context: CommandContext,
+): Promise<readonly CalibrationFile[]> {
+  const directory = directoryOf(context);
+  let names: readonly string[];
+  try {
+    names = await readdir(directory);
+  } catch {
+    return [];
+  }
+  const files = names
+    .filter((name) => name.endsWith('.json'))
+    .toSorted()
+    .map((name) => path.join(directory, name));
+  return Promise.all(
+    files.map(async (file) =>
+      parseCalibrationFile(parseJson(await readTextFile(file), file), file),
+    ),
+  );
+}
+
+function directoryOf(context: CommandContext): string {
+  return path.join(context.stateDirectory, 'speed-calibrations');
 }
 
 /** Writes a calibration, whole or not at all. */

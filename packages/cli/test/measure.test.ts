@@ -23,6 +23,14 @@ afterEach(() => {
 const run = (...argv: string[]): Promise<number> => runCommandLine(argv, io);
 const json = (): Record<string, unknown> => JSON.parse(io.out()) as Record<string, unknown>;
 const MODEL = 'Qwen/Qwen3-1.7B';
+const FLEET = `apiVersion: aim-gpu/v1alpha1
+kind: Fleet
+metadata: { name: measured }
+nodes:
+  - { name: node-a, driver: simulated, cards: { product: MI300X, count: 1 } }
+models:
+  - { name: small, source: ${MODEL}, maxModelLen: 2048 }
+`;
 
 /** Serves models by name and answers tokens, four characters each, two milliseconds apart. */
 async function serve(names: readonly string[], withUsage = true): Promise<string> {
@@ -95,6 +103,28 @@ describe('measure', () => {
     expect(await predicted('--speed-calibration', file)).toEqual(calibrated);
     expect(await predicted('--speed-calibration', 'none')).toMatchObject({ grade: 'transferred' });
     expect(await predicted('--engine', 'sglang')).not.toMatchObject({ grade: 'calibrated' });
+  });
+
+  it('writes a calibration that plans on this host then rest on', async () => {
+    const fleet = io.write('fleet.yaml', FLEET);
+    const planned = async (): Promise<unknown> => {
+      let out = '';
+      const writeOut = (text: string): void => {
+        out += text;
+      };
+      expect(await runCommandLine(['plan', fleet, '--json'], { ...io, writeOut })).toBe(0);
+      const { placements } = JSON.parse(out) as { placements: { predicted: { tpotMs: number } }[] };
+      return placements[0]?.predicted.tpotMs;
+    };
+    const before = await planned();
+    const url = await serve([MODEL]);
+    expect(await run('measure', url, '--gpu', 'MI300X', ...SMALL, '--json')).toBe(0);
+    expect(await planned()).not.toBe(before);
+    // The one that was measured can be damaged: a plan that would silently ignore it is refused.
+    const { file } = json()['calibration'] as { file: string };
+    writeFileSync(file, '{}');
+    expect(await runCommandLine(['plan', fleet], io)).toBe(2);
+    expect(io.error()).toContain(`${file} is no speed calibration`);
   });
 
   it('makes unknown hardware predictable, in words for people', async () => {

@@ -3,8 +3,8 @@
  * although without them there would be one. Owns what counts as a wish; whether a fleet has a plan is planFleet's. Pure.
  */
 import type { PlacementWish, Workload, WorkloadName } from '@aim-gpu/core';
+import type { FleetProblem } from './fleet-problem.js';
 import { planFleet } from './plan-within-rules.js';
-import type { FleetProblem } from './problem.js';
 import { unknownModel } from './what-if.js';
 
 /** Wishes that a fleet file can drop, by their keys in it. */

@@ -4,11 +4,12 @@
  */
 import type { Placement, Reason, Unplaced } from '@aim-gpu/core';
 import { rejectionOf } from './filters.js';
+import type { FleetProblem } from './fleet-problem.js';
 import { searchLayouts } from './layout-search.js';
 import { toOccupancy } from './plan-large.js';
 import { planFleet } from './plan-within-rules.js';
 import { pluginRejection } from './plugin.js';
-import { type FleetProblem, toSearchProblem } from './problem.js';
+import { toSearchProblem } from './problem.js';
 import { unknownModel } from './what-if.js';
 
 /** How many partitions a constraint removed, with one of its messages. */

@@ -4,8 +4,9 @@
  */
 import type { Bytes, Reason, WorkloadName } from '@aim-gpu/core';
 import { formatBytes } from '@aim-gpu/core';
+import type { Slot } from './card-choice.js';
 import { cardKey } from './card-key.js';
-import { type Candidate, isAssignedTo, type Resident, type Slot } from './problem.js';
+import { type Candidate, isAssignedTo, type Resident } from './problem.js';
 import { spreadRejection } from './spread.js';
 
 /** What a filter may look at: who is where so far. */

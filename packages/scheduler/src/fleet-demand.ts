@@ -2,9 +2,11 @@
  * The distribution of demands that a fleet is likely to bring: its own models, each as often as it has instances. The
  * best guess where no history of requests to place is kept.
  */
+
+import type { CardChoice } from './card-choice.js';
 import { createDemandDistribution, type DemandDistribution } from './fragmentation.js';
 import { toUnitDemand } from './place-score.js';
-import type { Candidate, CardChoice } from './problem.js';
+import type { Candidate } from './problem.js';
 
 /** The distribution of a fleet's own demands over its cards; units are bytes, kinds are products. */
 export function toFleetDistribution(

@@ -12,6 +12,7 @@ export {
   explainWorkload,
   type WorkloadExplanation,
 } from './explain-workload.js';
+export type { FleetProblem, Narrowing } from './fleet-problem.js';
 export {
   createDemandDistribution,
   type DemandDistribution,
@@ -58,7 +59,6 @@ export {
 export { planFleet } from './plan-within-rules.js';
 export type { FilterPlugin, PlaceView, Plugins, ScorePlugin } from './plugin.js';
 export { type PredictedWait, predictWaits } from './predicted-wait.js';
-export type { FleetProblem, Narrowing } from './problem.js';
 export { layoutProblemsJsonSchema, parseLayoutProblems } from './schema.js';
 export {
   type ExactOptions,

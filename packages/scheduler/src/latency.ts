@@ -4,6 +4,7 @@
  */
 import type { InstanceId, PredictedLatency } from '@aim-gpu/core';
 import {
+  type Calibration,
   type CardMember,
   createStepModel,
   type EngineFamily,
@@ -15,7 +16,8 @@ import {
   toEngineFamily,
   toPartitionSpeed,
 } from '@aim-gpu/performance';
-import type { Candidate, Resident, Slot } from './problem.js';
+import type { Slot } from './card-choice.js';
+import type { Candidate, Resident } from './problem.js';
 
 /** A predicted latency, and whether the load is more than the place can serve. */
 export interface PlacedLatency extends PredictedLatency {
@@ -43,19 +45,22 @@ const UNKNOWN_TOKENS = { promptTokens: 512, outputTokens: 128 };
 const LEAST_RATE = 1e-3;
 
 /** Makes a latency model with an empty memory. */
-export function createLatencyModel(): LatencyModel {
+export function createLatencyModel(calibrations: readonly Calibration[]): LatencyModel {
   const known = new Map<string, ReadonlyMap<InstanceId, PlacedLatency>>();
   return {
     predictCard: (residents) => {
       const key = residents.map(signature).join('|');
       const found = known.get(key);
       if (found !== undefined) return found;
-      const latencies = predictResidents(residents);
+      const latencies = predictResidents(residents, calibrations);
       known.set(key, latencies);
       return latencies;
     },
     alone: (candidate, slots) => {
-      const member = toMember({ candidate, slots, memoryBytes: candidate.shareBytes });
+      const member = toMember(
+        { candidate, slots, memoryBytes: candidate.shareBytes },
+        calibrations,
+      );
       const alone = predict(member);
       const { tpotMs } = alone.ok ? means(alone) : saturated(member);
       return { tpotMs: round(tpotMs), busy: alone.ok ? alone.busy : 1 };
@@ -63,10 +68,21 @@ export function createLatencyModel(): LatencyModel {
     aloneTpotMs: (candidate, slots) => {
       const resident = { candidate, slots, memoryBytes: candidate.shareBytes };
       return (
-        predictResidents([resident]).get(candidate.instance)?.tpotMs ?? Number.POSITIVE_INFINITY
+        predictResidents([resident], calibrations).get(candidate.instance)?.tpotMs ??
+        Number.POSITIVE_INFINITY
       );
     },
   };
+}
+
+/** What was measured of a resident's product with its engine family: the last that was given; undefined for nothing. */
+export function calibrationFor(
+  { candidate, slots }: Resident,
+  calibrations: readonly Calibration[],
+): Calibration | undefined {
+  const product = slots[0]?.card.product.name;
+  const engine = engineFamily(candidate);
+  return calibrations.findLast((one) => one.product === product && one.engine === engine);
 }
 
 /** How much slower than alone, as a ratio: 0.1 is 10 %. */
@@ -74,8 +90,11 @@ export function slowdownOf(latency: PredictedLatency): number {
   return latency.aloneTpotMs > 0 ? latency.tpotMs / latency.aloneTpotMs - 1 : 0;
 }
 
-function predictResidents(residents: readonly Resident[]): ReadonlyMap<InstanceId, PlacedLatency> {
-  const members = residents.map(toMember);
+function predictResidents(
+  residents: readonly Resident[],
+  calibrations: readonly Calibration[],
+): ReadonlyMap<InstanceId, PlacedLatency> {
+  const members = residents.map((resident) => toMember(resident, calibrations));
   const predictions = predictTogether(members);
   return new Map(
     residents.map((resident, index) => {
@@ -96,14 +115,16 @@ function signature({ candidate, slots, memoryBytes }: Resident): string {
   return `${candidate.instance}@${places.join(',')}:${memoryBytes}`;
 }
 
-function toMember(resident: Resident): CardMember {
+function toMember(resident: Resident, calibrations: readonly Calibration[]): CardMember {
   const { candidate, slots } = resident;
   const slot = slots[0] as Slot;
+  const engine = engineFamily(candidate);
+  const calibration = calibrationFor(resident, calibrations);
   const options: PredictOptions = {
     step: candidate.demand.step,
     speed: toPartitionSpeed({ product: slot.card.product, xcds: slot.xcds, layout: slot.layout }),
     tensorParallel: candidate.workload.parallel.tensor,
-    engine: engineFamily(candidate),
+    engine,
     traffic: {
       ...UNKNOWN_TOKENS,
       ...candidate.workload.load,
@@ -115,6 +136,7 @@ function toMember(resident: Resident): CardMember {
     kvCapacityTokens: kvCapacityTokens(resident),
     maxNumSeqs: candidate.demand.maxNumSeqs,
     maxNumBatchedTokens: candidate.demand.maxNumBatchedTokens,
+    ...(calibration === undefined ? {} : { calibration }),
   };
   return {
     ...withUnknownLoad(candidate, options),
@@ -180,6 +202,7 @@ function saturated(member: CardMember): Means {
     step: member.step,
     speed: member.speed,
     ...(member.engine === undefined ? {} : { engine: member.engine }),
+    ...(member.calibration === undefined ? {} : { constants: member.calibration.constants }),
   });
   const { promptTokens, outputTokens } = member.traffic;
   return {

@@ -4,6 +4,7 @@
  * that the same problem gives the same plan everywhere. For one card the starts are every layout: exhaustive.
  */
 import { type Layout, sameLayout } from '@aim-gpu/core';
+import type { CardChoice } from './card-choice.js';
 import { changeCostMs } from './changes.js';
 import { createLatencyModel, type LatencyModel } from './latency.js';
 import { settle } from './layout-settle.js';
@@ -11,7 +12,7 @@ import { compareWorth, type Worth } from './objective.js';
 import { type Packing, planPacking } from './packing.js';
 import { packingWorth } from './packing-worth.js';
 import { planLarge } from './plan-large.js';
-import type { CardChoice, SearchProblem } from './problem.js';
+import type { SearchProblem } from './problem.js';
 
 /** The best packing found and what it is worth. */
 export interface SearchResult {
@@ -29,7 +30,7 @@ const MAX_PACKINGS = 600;
  * it leads to finds nothing better, unless the policy allows only a part of the way at once.
  */
 export function searchLayouts(problem: SearchProblem): SearchResult {
-  const latency = createLatencyModel();
+  const latency = createLatencyModel(problem.calibrations);
   return settle(problem, {
     search: (state) => searchFrom(state, latency),
     better: (packing, than) => {

@@ -4,15 +4,9 @@
  * translation to the state after a plan and back; searches nothing itself.
  */
 import { type Assignment, type Layout, planId, sameLayout } from '@aim-gpu/core';
+import { type CardChoice, type Slot, toSlots } from './card-choice.js';
 import type { Packing } from './packing.js';
-import {
-  type Candidate,
-  type CardChoice,
-  type Resident,
-  type SearchProblem,
-  type Slot,
-  toSlots,
-} from './problem.js';
+import type { Candidate, Resident, SearchProblem } from './problem.js';
 
 /** Starts from what a plan leads to; two are rare, more have not been seen. */
 const MOST_STARTS = 6;

@@ -3,8 +3,8 @@
  */
 import type { Plan } from '@aim-gpu/core';
 import { toNewInventories } from './card-inventory.js';
+import type { FleetProblem } from './fleet-problem.js';
 import { planFleet } from './plan-within-rules.js';
-import type { FleetProblem } from './problem.js';
 
 /** How many cards a fleet needs. */
 export type MinimumCards =

@@ -3,11 +3,13 @@
  * Owns which cards are tried; plans through what it is given. Pure.
  */
 import type { InstanceId, Plan, Workload } from '@aim-gpu/core';
+import type { CardChoice } from './card-choice.js';
 import { cardKey } from './card-key.js';
+import type { Narrowing, UnplacedReason } from './fleet-problem.js';
 import { compareWorth } from './objective.js';
 import { permits } from './permitted-cards.js';
 import { planWorth } from './plan-worth.js';
-import { type CardChoice, instancesOf, type Narrowing, type UnplacedReason } from './problem.js';
+import { instancesOf } from './problem.js';
 import { guardBreaks, guardReason, type PlanView, toPlanView } from './rule-breaks.js';
 
 type Narrowings = ReadonlyMap<InstanceId, Narrowing>;

@@ -4,8 +4,9 @@
  */
 import type { InstanceId } from '@aim-gpu/core';
 import { cardKey } from './card-key.js';
+import type { Narrowing } from './fleet-problem.js';
 import { permits } from './permitted-cards.js';
-import { instancesOf, type Narrowing } from './problem.js';
+import { instancesOf } from './problem.js';
 import { type PlanView, spreadOf } from './rule-breaks.js';
 import { domainOf, skewOf } from './spread.js';
 

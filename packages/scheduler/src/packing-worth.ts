@@ -3,9 +3,10 @@
  * but for the count of placed instances. Pure.
  */
 import type { Objective } from '@aim-gpu/core';
+import type { Slot } from './card-choice.js';
 import type { Worth } from './objective.js';
 import type { Packing } from './packing.js';
-import { bandRank, type Candidate, type Slot } from './problem.js';
+import { bandRank, type Candidate } from './problem.js';
 
 /** What a packing is worth on every level of the objective. */
 export function packingWorth(

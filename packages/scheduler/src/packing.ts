@@ -3,6 +3,7 @@
  * Pure; leaves out what does not fit and remembers why. Which layouts to try is layout-search.ts's business.
  */
 import { type Bytes, bytes, type InstanceId, type Layout, type Reason } from '@aim-gpu/core';
+import { type CardChoice, type Slot, toSlots } from './card-choice.js';
 import { type Occupancy, rejectionOf } from './filters.js';
 import { toFleetDistribution } from './fleet-demand.js';
 import type { DemandDistribution } from './fragmentation.js';
@@ -12,12 +13,9 @@ import { pluginRejection, pluginScore } from './plugin.js';
 import {
   bandRank,
   type Candidate,
-  type CardChoice,
   isAssignedTo,
   type Resident,
   type SearchProblem,
-  type Slot,
-  toSlots,
 } from './problem.js';
 
 /** An instance that found no place, with what stood against each partition. */

@@ -2,7 +2,7 @@
  * The cards that a model's own wishes leave it: products, nodes, pin. Whether there is room on them is another question.
  */
 import type { Workload } from '@aim-gpu/core';
-import type { CardChoice } from './problem.js';
+import type { CardChoice } from './card-choice.js';
 
 /** Whether a model's products, nodes and pin permit a card. */
 export function permits({ placement }: Workload, card: CardChoice): boolean {

@@ -3,10 +3,11 @@
  * Pure. What a whole packing is worth is packing-worth.ts's business.
  */
 import type { Objective } from '@aim-gpu/core';
+import type { Slot } from './card-choice.js';
 import { freeBytesOf, type Occupancy } from './filters.js';
 import type { DemandDistribution, UnitDemand } from './fragmentation.js';
 import { FRAGMENTATION_WEIGHTS, fragmentationScore } from './fragmentation-score.js';
-import { type Candidate, isAssignedTo, type Slot } from './problem.js';
+import { type Candidate, isAssignedTo } from './problem.js';
 
 /** What a place is judged by. */
 export interface PlaceToScore {

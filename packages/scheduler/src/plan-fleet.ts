@@ -10,18 +10,13 @@ import {
   type Plan,
   type PlannedNode,
 } from '@aim-gpu/core';
+import type { CardChoice, Slot } from './card-choice.js';
 import { toLayoutChanges } from './changes.js';
+import type { FleetProblem } from './fleet-problem.js';
 import { searchLayouts } from './layout-search.js';
 import { type Packing, residentsBySlot } from './packing.js';
 import { planIdOf } from './plan-id.js';
-import {
-  type CardChoice,
-  type FleetProblem,
-  type Resident,
-  type SearchProblem,
-  type Slot,
-  toSearchProblem,
-} from './problem.js';
+import { type Resident, type SearchProblem, toSearchProblem } from './problem.js';
 import { reasonsOf } from './reasons.js';
 import { toUnplaced } from './unplaced.js';
 

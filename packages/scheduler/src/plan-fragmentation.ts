@@ -4,7 +4,8 @@
  */
 import type { Plan, PlannedPartition } from '@aim-gpu/core';
 import { toFleetDistribution } from './fleet-demand.js';
-import { type FleetProblem, toSearchProblem } from './problem.js';
+import type { FleetProblem } from './fleet-problem.js';
+import { toSearchProblem } from './problem.js';
 
 /** Idle memory and what of it is lost. */
 export interface Fragmentation {

@@ -4,13 +4,14 @@
  * model are not looked at here.
  */
 import { bytes, type InstanceId, type Reason } from '@aim-gpu/core';
+import { type Slot, toSlots } from './card-choice.js';
 import { type Occupancy, rejectionOf } from './filters.js';
 import type { LatencyModel, PlacedLatency } from './latency.js';
 import { slowdownOf } from './latency.js';
 import { solveLayouts } from './layout-solver.js';
 import type { Leftover, Packing } from './packing.js';
 import { pluginRejection } from './plugin.js';
-import { bandRank, type Resident, type SearchProblem, type Slot, toSlots } from './problem.js';
+import { bandRank, type Resident, type SearchProblem } from './problem.js';
 import { cardName, fromSearchProblem } from './to-layout-problem.js';
 
 /** Packs a problem by the layout search. Deterministic. */

@@ -3,7 +3,7 @@
  * with nobody on them, and prices where the fleet file names them. Pure.
  */
 import type { Plan, PlannedCard, WorkloadName } from '@aim-gpu/core';
-import type { FleetProblem } from './problem.js';
+import type { FleetProblem } from './fleet-problem.js';
 
 /** Use of some cards. */
 export interface Usage {

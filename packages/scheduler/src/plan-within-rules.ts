@@ -4,20 +4,19 @@
  * until none is broken. Owns the order of these steps; the rules are rule-breaks.ts, one plan is plan-fleet.ts. Pure.
  */
 import type { InstanceId, Plan, Workload } from '@aim-gpu/core';
+import type { CardChoice } from './card-choice.js';
+import {
+  type FleetProblem,
+  type Narrowing,
+  protectedOf,
+  type UnplacedReason,
+} from './fleet-problem.js';
 import { narrowGuards } from './narrow-guards.js';
 import { narrowSpread } from './narrow-spread.js';
 import { compareWorth } from './objective.js';
 import { planFleet as planOnce } from './plan-fleet.js';
 import { disturbed, planWorth } from './plan-worth.js';
-import {
-  type CardChoice,
-  type FleetProblem,
-  instancesOf,
-  type Narrowing,
-  protectedOf,
-  toSearchProblem,
-  type UnplacedReason,
-} from './problem.js';
+import { instancesOf, toSearchProblem } from './problem.js';
 import { admitByQuota } from './quotas.js';
 import {
   gangBreaks,

@@ -3,8 +3,8 @@
  * differ in who was kept out; the search compares packings by packing-worth.ts. Pure.
  */
 import { BANDS, type InstanceId, type Placement, type Plan, type Workload } from '@aim-gpu/core';
+import type { FleetProblem } from './fleet-problem.js';
 import type { Worth } from './objective.js';
-import type { FleetProblem } from './problem.js';
 
 /** A move stops and starts an engine: about a minute, as changes.ts has it. */
 const MOVE_MS = 60_000;

@@ -3,8 +3,9 @@
  * after the built-in filters and beside the preset's score, and must be pure, or plans stop being repeatable.
  */
 import type { Demand, Layout, Reason, Workload, WorkloadName } from '@aim-gpu/core';
+import type { Slot } from './card-choice.js';
 import { freeBytesOf, type Occupancy } from './filters.js';
-import type { Candidate, Slot } from './problem.js';
+import type { Candidate } from './problem.js';
 
 /** One place for one instance, as plug-ins see it: a partition of a card in a layout, and who is there so far. */
 export interface PlaceView {

@@ -3,8 +3,8 @@
  * is planned again. Honest about what is not known: without ends there is no time. Pure.
  */
 import type { InstanceId, Plan, WorkloadName } from '@aim-gpu/core';
+import type { FleetProblem, UnplacedReason } from './fleet-problem.js';
 import { planFleet } from './plan-within-rules.js';
-import type { FleetProblem, UnplacedReason } from './problem.js';
 
 /** When a workload gets its place. */
 export interface PredictedWait {

@@ -9,88 +9,18 @@ import {
   type Band,
   type Bytes,
   bytesFloor,
-  type CardId,
   type Demand,
   type Fleet,
-  type HiveId,
   type InstanceId,
   type Inventory,
   instanceId,
-  type Layout,
-  type NodeName,
-  type ObservedCard,
-  type Reason,
-  sameLayout,
-  type Unplaced,
   type Workload,
-  type WorkloadName,
 } from '@aim-gpu/core';
-import { findProduct, type Product, partitionGeometry } from '@aim-gpu/core/products';
-import { legalLayouts } from '@aim-gpu/partitioning';
+import type { Calibration } from '@aim-gpu/performance';
+import { type CardChoice, type Slot, toCardChoices } from './card-choice.js';
+import { byInstance, type FleetProblem, type Narrowing, protectedOf } from './fleet-problem.js';
 import type { Plugins } from './plugin.js';
 import { type SpreadRule, toSpreadRule } from './spread.js';
-
-/** What {@link planFleet} plans: desired, observed and assigned state plus what each model needs. */
-export interface FleetProblem {
-  readonly fleet: Fleet;
-  /** One inventory for each node that can be planned. */
-  readonly inventories: readonly Inventory[];
-  /** A demand for every workload of the fleet. */
-  readonly demands: ReadonlyMap<WorkloadName, Demand>;
-  /** What runs now; they are kept where they are when that costs nothing of higher worth. */
-  readonly assignments?: readonly Assignment[];
-  /** Constraints and scores of the caller's own, beside the built-in ones. */
-  readonly plugins?: Plugins;
-  /** Cards that take nothing new and keep their layout: in maintenance, or degraded. What runs there stays. */
-  readonly cordoned?: readonly { readonly node: NodeName; readonly card: CardId }[];
-  /** Instances that must stay exactly where they run; their cards keep their layouts. */
-  readonly protectedInstances?: readonly InstanceId[];
-  /** Milliseconds from now until a running instance ends by itself, as far as known; for predicted waits. */
-  readonly endsInMs?: ReadonlyMap<InstanceId, number>;
-  /** Instances that get no place whatever room there is, and why. */
-  readonly withheld?: ReadonlyMap<InstanceId, UnplacedReason>;
-  /** Instances that may be on some cards only, beyond what their model's placement says. */
-  readonly narrowed?: ReadonlyMap<InstanceId, Narrowing>;
-  /** Instances that their tenants' guarantees cover: of a band they choose first. */
-  readonly guaranteed?: ReadonlySet<InstanceId>;
-}
-
-/** Why something has no place, and the nearest fix. */
-export type UnplacedReason = Unplaced['reasons'][number];
-
-/** The cards an instance is kept to, and why. */
-export interface Narrowing {
-  /** Names of cards, `node id`. */
-  readonly cards: ReadonlySet<string>;
-  readonly reason: Reason;
-}
-
-/** A card that the search may lay out. */
-export interface CardChoice {
-  readonly node: NodeName;
-  readonly driver: string;
-  readonly id: CardId;
-  readonly hive: HiveId | null;
-  readonly product: Product;
-  readonly observed: ObservedCard;
-  readonly current: Layout;
-  /** Layouts the search may choose from, the current one first. */
-  readonly layouts: readonly Layout[];
-  /** Takes nothing new. */
-  readonly cordoned: boolean;
-}
-
-/** One partition of a card in a chosen layout. */
-export interface Slot {
-  readonly card: CardChoice;
-  readonly layout: Layout;
-  readonly index: number;
-  readonly memoryBytes: Bytes;
-  /** Memory that may be handed out: capacity less the policy's reserve. */
-  readonly usableBytes: Bytes;
-  readonly computeUnits: number;
-  readonly xcds: number;
-}
 
 /** One instance that wants a place. */
 export interface Candidate {
@@ -128,6 +58,7 @@ export interface SearchProblem {
   readonly candidates: readonly Candidate[];
   readonly assignments: readonly Assignment[];
   readonly plugins: Plugins;
+  readonly calibrations: readonly Calibration[];
   /** Instances that are not among the candidates, and why. */
   readonly withheld?: FleetProblem['withheld'];
 }
@@ -149,82 +80,9 @@ export function toSearchProblem(problem: FleetProblem): SearchProblem {
     candidates: candidates.toSorted(byUrgencyThenSize),
     assignments,
     plugins: problem.plugins ?? {},
+    calibrations: problem.calibrations ?? [],
     ...(problem.withheld === undefined ? {} : { withheld: problem.withheld }),
   };
-}
-
-function byInstance(assignments: readonly Assignment[]): ReadonlyMap<InstanceId, Assignment> {
-  return new Map(assignments.map((assignment) => [assignment.instance, assignment]));
-}
-
-function toCardChoices(
-  inventory: Inventory,
-  problem: FleetProblem,
-  kept: ReadonlyMap<InstanceId, Assignment>,
-): readonly CardChoice[] {
-  const { fleet, cordoned = [] } = problem;
-  const wished = fleet.nodes.find(({ name }) => name === inventory.node)?.cordoned ?? [];
-  return inventory.cards.flatMap((observed) => {
-    const product = observed.product === null ? null : findProduct(observed.product);
-    const { compute, memory } = observed.layout;
-    // A card whose product or layout the driver could not tell cannot be planned with; the driver's problem says so.
-    if (product === null || compute === null || memory === null) return [];
-    const current: Layout = { compute, memory };
-    const isHere = (place: { readonly node: NodeName; readonly card: CardId }): boolean =>
-      place.node === inventory.node && place.card === observed.id;
-    const isCordoned = cordoned.some(isHere) || wished === 'all' || wished.includes(observed.id);
-    const isGuarded = [...kept.values()].some(({ shares }) => shares.some(isHere));
-    const mayChange =
-      fleet.policy.repartition.allow &&
-      observed.writable &&
-      !isCordoned &&
-      !isGuarded &&
-      !isDegraded(observed, product, current);
-    const others = mayChange
-      ? legalLayouts(observed)
-          .legal.map(({ layout }) => layout)
-          .filter((layout) => !sameLayout(layout, current))
-      : [];
-    return [
-      {
-        node: inventory.node,
-        driver: inventory.driver,
-        id: observed.id,
-        hive: observed.hive,
-        product,
-        observed,
-        current,
-        layouts: [current, ...others],
-        cordoned: isCordoned,
-      },
-    ];
-  });
-}
-
-/** What must stay where it runs, by the caller's word or by its model's own. */
-export function protectedOf({
-  fleet,
-  assignments = [],
-  protectedInstances = [],
-}: FleetProblem): ReadonlyMap<InstanceId, Assignment> {
-  const models = new Set(
-    fleet.models.filter(({ placement }) => placement.protected === true).map(({ name }) => name),
-  );
-  const named = new Set(protectedInstances);
-  return byInstance(
-    assignments.filter(({ instance, workload }) => named.has(instance) || models.has(workload)),
-  );
-}
-
-/**
- * Whether a card shows less than its product has in this layout: a partition that is lost, or dies of one. What is left
- * is used as it is; another layout would hand the loss to somebody else.
- */
-function isDegraded(observed: ObservedCard, product: Product, layout: Layout): boolean {
-  const whole = partitionGeometry(product, layout);
-  const xcds = (list: readonly { readonly xcds: number }[]): number =>
-    list.reduce((sum, one) => sum + one.xcds, 0);
-  return observed.partitions.length < whole.length || xcds(observed.partitions) < xcds(whole);
 }
 
 function toCandidates(
@@ -310,34 +168,6 @@ function freedom(candidate: Candidate): number {
   if (candidate.workload.kind === 'finetune') return 3;
   if (placement.pin !== null) return 0;
   return placement.exclusive ? 1 : 2;
-}
-
-/** The partitions of a card in a layout: as observed when it is the current one, else as the product's rules say. */
-export function toSlots(card: CardChoice, layout: Layout, fleet: Fleet): readonly Slot[] {
-  const reserve = 1 - fleet.policy.memoryReserve;
-  const slot = (index: number, memoryBytes: Bytes, computeUnits: number, xcds: number): Slot => ({
-    card,
-    layout,
-    index,
-    memoryBytes,
-    usableBytes: bytesFloor(memoryBytes * reserve),
-    computeUnits,
-    xcds,
-  });
-  if (sameLayout(layout, card.current)) {
-    return card.observed.partitions.flatMap((partition) =>
-      partition.memoryBytes === null
-        ? []
-        : [slot(partition.index, partition.memoryBytes, partition.computeUnits, partition.xcds)],
-    );
-  }
-  return partitionGeometry(
-    card.product,
-    layout,
-    card.observed.memoryBytes ?? card.product.memoryBytes,
-  ).map((partition) =>
-    slot(partition.index, partition.memoryBytes, partition.computeUnits, partition.xcds),
-  );
 }
 
 /** Whether the instance runs on this very partition now. */

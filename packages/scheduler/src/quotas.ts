@@ -18,7 +18,8 @@ import {
   type Workload,
   type WorkloadName,
 } from '@aim-gpu/core';
-import { instancesOf, shareBytesOf, type UnplacedReason } from './problem.js';
+import type { UnplacedReason } from './fleet-problem.js';
+import { instancesOf, shareBytesOf } from './problem.js';
 
 /** One instance that counts against a quota. */
 export interface QuotaClaim {

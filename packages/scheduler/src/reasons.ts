@@ -2,7 +2,7 @@
  * The coded reasons of a placement: why this place, who is beside it, what is predicted and what was assumed.
  */
 import { formatBytes, formatLayout, type Reason } from '@aim-gpu/core';
-import { type PlacedLatency, slowdownOf } from './latency.js';
+import { calibrationFor, type PlacedLatency, slowdownOf } from './latency.js';
 import { type Packing, residentsBySlot } from './packing.js';
 import { sloExcess } from './packing-worth.js';
 import { isAssignedTo, type Resident, type SearchProblem } from './problem.js';
@@ -18,7 +18,7 @@ export function reasonsOf(
     placeReason(problem, resident),
     companyReason(packing, resident),
     latencyReason(packing, resident, predicted),
-    ...assumptionReasons(resident),
+    ...assumptionReasons(problem, resident),
   ];
 }
 
@@ -84,12 +84,17 @@ function latencyReason(
   return { code: 'slo-met', message: `${figures}; within ${targets.join(', ')}` };
 }
 
-function assumptionReasons({ candidate, slots }: Resident): readonly Reason[] {
+function assumptionReasons(problem: SearchProblem, resident: Resident): readonly Reason[] {
+  const { candidate, slots } = resident;
   const { workload, demand } = candidate;
   const reasons: Reason[] = [];
   if (workload.engine.name === 'auto') {
     const engine = slots[0]?.card.driver === 'simulated' ? 'simulated' : 'vllm';
     reasons.push({ code: 'engine-auto', message: `engine ${engine}, chosen by the node's driver` });
+  }
+  const calibration = calibrationFor(resident, problem.calibrations);
+  if (calibration !== undefined) {
+    reasons.push({ code: 'speed-calibrated', message: `speed: ${calibration.provenance}` });
   }
   if (workload.load === null) {
     reasons.push({

@@ -11,14 +11,10 @@ import {
   type Workload,
   type WorkloadName,
 } from '@aim-gpu/core';
+import type { CardChoice } from './card-choice.js';
 import { cardKey } from './card-key.js';
-import {
-  type CardChoice,
-  type FleetProblem,
-  instancesOf,
-  protectedOf,
-  type UnplacedReason,
-} from './problem.js';
+import { type FleetProblem, protectedOf, type UnplacedReason } from './fleet-problem.js';
+import { instancesOf } from './problem.js';
 import { toClaims } from './quotas.js';
 import { countByDomain, domainOf, type SpreadRule, skewOf, toSpreadRule } from './spread.js';
 

@@ -3,9 +3,10 @@
  * in each, and who may join which; a domain counts when one of its cards could take an instance, full or not. Pure.
  */
 import type { CardId, HiveId, NodeName, Reason, SpreadTopology, Workload } from '@aim-gpu/core';
+import type { CardChoice } from './card-choice.js';
 import { cardKey } from './card-key.js';
 import { permits } from './permitted-cards.js';
-import type { CardChoice, Resident } from './problem.js';
+import type { Resident } from './problem.js';
 
 /** A workload's wish with the domains it is about. */
 export interface SpreadRule {

@@ -5,23 +5,21 @@
  */
 import { formatLayout, type Layout, type Plan, sameLayout } from '@aim-gpu/core';
 import { expectedSwitchMs, toSwitchTiming } from '@aim-gpu/partitioning';
+import { type CardChoice, toSlots } from './card-choice.js';
+import type { FleetProblem } from './fleet-problem.js';
 import { createLatencyModel, type LatencyModel } from './latency.js';
 import { toLayoutModel } from './layout-model.js';
 import type { LayoutCard, LayoutInstance, LayoutProblem } from './layout-problem.js';
 import { LayoutState } from './layout-state.js';
 import type { Worth } from './objective.js';
-import {
-  type Candidate,
-  type CardChoice,
-  type FleetProblem,
-  type SearchProblem,
-  toSearchProblem,
-  toSlots,
-} from './problem.js';
+import { type Candidate, type SearchProblem, toSearchProblem } from './problem.js';
 
 /** The layout problem of a fleet. Throws `ERR_DEMAND_MISSING` (internal) for a workload without a demand. */
 export function toLayoutProblem(problem: FleetProblem): LayoutProblem {
-  return fromSearchProblem(toSearchProblem(problem), createLatencyModel());
+  return fromSearchProblem(
+    toSearchProblem(problem),
+    createLatencyModel(problem.calibrations ?? []),
+  );
 }
 
 /** What a plan is worth as a solution of its fleet's layout problem, to be compared with a bound. */

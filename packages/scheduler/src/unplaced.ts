@@ -9,17 +9,11 @@ import {
   type Unplaced,
   type WorkloadName,
 } from '@aim-gpu/core';
+import { type CardChoice, toSlots } from './card-choice.js';
+import type { UnplacedReason } from './fleet-problem.js';
 import type { Leftover, Packing } from './packing.js';
 import { permits } from './permitted-cards.js';
-import {
-  bandRank,
-  type Candidate,
-  type CardChoice,
-  instancesOf,
-  type SearchProblem,
-  toSlots,
-  type UnplacedReason,
-} from './problem.js';
+import { bandRank, type Candidate, instancesOf, type SearchProblem } from './problem.js';
 
 /** One entry for each workload with instances left over. */
 export function toUnplaced(problem: SearchProblem, packing: Packing): readonly Unplaced[] {

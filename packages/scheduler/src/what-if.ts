@@ -13,8 +13,8 @@ import {
   type WorkloadName,
 } from '@aim-gpu/core';
 import { toNewCard, toPartitions } from './card-inventory.js';
+import type { FleetProblem } from './fleet-problem.js';
 import { planFleet } from './plan-within-rules.js';
-import type { FleetProblem } from './problem.js';
 
 /** One change of the question. */
 export type WhatIfChange =

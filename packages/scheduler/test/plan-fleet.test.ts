@@ -4,14 +4,18 @@
 import {
   type CardId,
   cardId,
+  type Demand,
   formatLayout,
   type InstanceId,
+  type Layout,
   nodeName,
   type Plan,
   type PlanId,
   workloadName,
 } from '@aim-gpu/core';
+import { findProduct, type Product } from '@aim-gpu/core/products';
 import { aCard, anInventory } from '@aim-gpu/core/testing';
+import { type Calibration, ENGINE_PROFILES, toPartitionSpeed } from '@aim-gpu/performance';
 import { describe, expect, it } from 'vitest';
 import { planFleet } from '../src/index.js';
 import { aProblem, type ModelWords, type ProblemWords } from './support/problems.js';
@@ -356,5 +360,41 @@ describe('what runs already', () => {
     });
     expect(strict.changes).toEqual([]);
     expect(strict.unplaced).toHaveLength(1);
+  });
+});
+
+describe('speed calibrations', () => {
+  const problem = aProblem({ models: [{ name: 'a', gib: 20 }] });
+  const { step } = problem.demands.get(workloadName('a')) as Demand;
+  const { constants } = ENGINE_PROFILES.vllm;
+  const layout: Layout = { compute: 'SPX', memory: 'NPS1' };
+  const product = findProduct('MI300X') as Product;
+  const measured: Calibration = {
+    product: 'MI300X',
+    engine: 'vllm',
+    // Half as efficient as the constants of its family.
+    constants: {
+      ...constants,
+      weightEfficiency: constants.weightEfficiency / 2,
+      layerMs: constants.layerMs * 2,
+    },
+    provenance: 'made up for this test',
+    measured: { step, speed: toPartitionSpeed({ product, xcds: 8, layout }), tensorParallel: 1 },
+    limits: { kvCapacityTokens: 1e5, maxNumSeqs: 8, maxNumBatchedTokens: 8192 },
+    measurements: [],
+    tpotErrorPercent: 0,
+    ttftErrorPercent: 0,
+    corrections: {},
+  };
+  const tpotMs = (calibrations: readonly Calibration[]): number =>
+    planFleet({ ...problem, calibrations }).placements[0]?.predicted.tpotMs ?? 0;
+
+  it('make the pace of their product and engine family what was measured', () => {
+    expect(tpotMs([measured]) / tpotMs([])).toBeGreaterThan(1.7);
+    expect(tpotMs([{ ...measured, product: 'MI325X' }])).toBe(tpotMs([]));
+    expect(tpotMs([{ ...measured, engine: 'sglang' }])).toBe(tpotMs([]));
+    expect(
+      planFleet({ ...problem, calibrations: [measured] }).placements[0]?.reasons,
+    ).toContainEqual({ code: 'speed-calibrated', message: 'speed: made up for this test' });
   });
 });

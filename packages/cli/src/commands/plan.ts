@@ -8,6 +8,7 @@ import type { CommandContext } from '../context.js';
 import { type DriverOptions, discoverNode, openNode } from '../drivers.js';
 import { type FleetOptions, readFleet } from '../fleet-input.js';
 import { planToText } from '../plan-text.js';
+import { readCalibrations } from '../speed-calibrations.js';
 import { sayWarnings } from '../warnings.js';
 
 /** Exit code when something found no place (CONTRACT §3). */
@@ -27,6 +28,7 @@ export async function plan(
       fleet,
       inventories,
       models: createModelLibrary(),
+      calibrations: () => readCalibrations(context),
     });
     sayWarnings(context, warnings);
     show(context, made);
