@@ -307,7 +307,6 @@ describe('the gateway itself, killed (SIGKILL)', () => {
     for (let index = 0; index < REQUESTS_PER_MINUTE; index += 1)
       expect((await ask('pair', { tenant: 'team-a' }).heard).status).toBe(200);
     expect((await ask('pair', { tenant: 'team-a' }).heard).status).toBe(429);
-    const { first, second } = await streamsOnBoth();
     await until(
       'a snapshot has the tenant',
       async () => (await snapshot())?.accounts.some(({ account }) => account === 'team-a') === true,
@@ -315,6 +314,8 @@ describe('the gateway itself, killed (SIGKILL)', () => {
     );
     const before = await readAdmin('/v1/queues');
     const written = await snapshot();
+    // Last of all, so that none has come to its end by then.
+    const { first, second } = await streamsOnBoth();
     up.signal('SIGKILL');
     expect(await elapsedMs(Promise.all([first.heard, second.heard]))).toBeLessThan(3_000);
     for (const { heard } of [first, second]) {
