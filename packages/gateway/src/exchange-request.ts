@@ -8,6 +8,7 @@ import type { AccessLog } from './access-log.js';
 import type { BandTimeouts } from './band-timeouts.js';
 import type { ClientResponse } from './client-response.js';
 import type { LiveExchanges } from './live-exchanges.js';
+import type { ModelHolds } from './model-hold.js';
 import type { PrefixAffinity } from './prefix-affinity.js';
 import type { RequestMetrics } from './request-series.js';
 import type { RetryBudget } from './retry-budget.js';
@@ -20,6 +21,7 @@ export interface ExchangeTools {
   readonly upstreams: Upstreams;
   readonly served: ServedModels;
   readonly live: LiveExchanges;
+  readonly holds: ModelHolds;
   readonly retries: RetryBudget;
   readonly affinity: PrefixAffinity;
   readonly clock: Clock;

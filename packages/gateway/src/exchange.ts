@@ -7,9 +7,11 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Admission, Permit, RequestOutcome } from '@aim-gpu/qos';
 import { pushAnswerHeaders } from './answer-headers.js';
 import { EngineAnswer } from './engine-answer.js';
+import { latenessOf } from './exchange-lateness.js';
 import { recordExchange } from './exchange-records.js';
 import type { ExchangeRequest, ExchangeTools } from './exchange-request.js';
 import type { ExchangeView, LiveExchange } from './live-exchanges.js';
+import type { HoldOutcome } from './model-hold.js';
 import {
   internalError,
   modelUnavailable,
@@ -20,6 +22,7 @@ import {
 } from './openai-error.js';
 import { refuse } from './refuse.js';
 import type { RequestSeries } from './request-series.js';
+import { isLastReady } from './served-models.js';
 import type { UpstreamCall, UpstreamFailure, UpstreamReceiver } from './upstream.js';
 import { upstreamRetryMs } from './upstream-retry.js';
 
@@ -41,6 +44,10 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
   private permit: Permit | null = null;
   private call: UpstreamCall | null = null;
   private wait: AbortController | null = null;
+  /** Ends the hold of one that nobody can answer now. */
+  private held: AbortController | null = null;
+  /** When the last engine that could have answered it was lost with it; null while there are others. */
+  private lostMs: number | null = null;
   /** What to answer when there is no other try; null leaves it to the refusal. */
   private failure: OpenAiError | null = null;
   private answer: EngineAnswer | null = null;
@@ -83,25 +90,19 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
   }
 
   check(nowMs: number): void {
-    const { timeouts, readMs, response } = this.request;
-    if (this.state === 'over' || this.state === 'waiting') return;
-    if (nowMs - readMs > timeouts.totalMs) {
-      this.late();
+    if (this.state === 'over') return;
+    if (this.state === 'waiting') {
+      this.holdIfAlone();
       return;
     }
-    if (response.writableNeedDrain) {
-      // It is the client that does not read; nobody waits for an answer there.
-      if (nowMs - this.activeMs <= timeouts.idleMs) return;
-      response.destroy();
+    const { request, sentMs, activeMs, answer } = this;
+    const late = latenessOf({ request, sentMs, activeMs, hasAnswer: answer !== null }, nowMs);
+    if (late === 'reader') {
+      request.response.destroy();
       this.clientGone();
-      return;
-    }
-    if (this.answer === null) {
-      if (nowMs - this.sentMs > timeouts.firstByteMs) this.late();
-    } else if (nowMs - this.activeMs > timeouts.idleMs) {
-      if (response.headersSent) this.late();
-      else this.another(upstreamFailed('timeout'));
-    }
+    } else if (late === 'idle' && !request.response.headersSent) {
+      this.another(upstreamFailed('timeout'));
+    } else if (late !== null) this.late();
   }
 
   view(nowMs: number): ExchangeView {
@@ -122,11 +123,12 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
   /** The engine that has it will not answer any more: another one may. */
   abandon(instance: string): void {
     if (this.state === 'sent' && this.answer === null && this.permit?.endpoint === instance)
-      this.another(upstreamFailed('timeout'));
+      this.lost(upstreamFailed('timeout'));
   }
 
   began(status: number, headers: IncomingHttpHeaders): void {
     this.activeMs = this.tools.clock.monoMs();
+    this.lostMs = null;
     if (status === 429 || status === 503) {
       const { suspendMs, mostSuspendMs } = this.request;
       const retryMs = upstreamRetryMs(headers);
@@ -174,6 +176,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
       code: failure.code,
     });
     if (this.request.response.headersSent) this.breakOff(502);
+    else if (failure.kind === 'broken') this.lost(upstreamFailed('connect'));
     else this.another(upstreamFailed('connect'));
   }
 
@@ -224,6 +227,8 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
   private send(permit: Permit): void {
     const { served, upstreams, clock } = this.tools;
     const { request } = this;
+    this.held?.abort();
+    this.held = null;
     this.permit = permit;
     this.state = 'sent';
     const endpoint = served.find(request.admit.model)?.endpoints.get(permit.endpoint);
@@ -237,6 +242,15 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
     this.toldMs = this.sentMs;
     permit.onPreempt = () => this.preempted();
     this.call = upstreams.send(endpoint.address, request, this);
+  }
+
+  /** The engine that had it is gone: another one answers or, when there is none, the next process of this one. */
+  private lost(failure: OpenAiError): void {
+    const { permit, tools, request } = this;
+    const isLast =
+      permit !== null && isLastReady(tools.served.find(request.admit.model), permit.endpoint);
+    this.lostMs = isLast ? tools.clock.monoMs() : null;
+    this.another(failure);
   }
 
   /** The engine failed before anything reached the client: it is left alone for a while, and another one is tried. */
@@ -254,7 +268,9 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
     this.call = null;
     this.answer = null;
     this.failure = failure;
-    if (failure !== null && !this.tools.retries.take(this.tools.clock.monoMs())) {
+    // Who waits for an engine to come back is no load on one that is there.
+    const isFree = failure === null || this.lostMs !== null;
+    if (!isFree && !this.tools.retries.take(this.tools.clock.monoMs())) {
       const headers = this.answerHeaders([], permit.endpoint, permit.queueMs);
       this.end(refuse(this.request.response, failure, headers), 'failed');
       return;
@@ -262,6 +278,37 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
     this.state = 'waiting';
     this.wait = new AbortController();
     this.await(permit.retry({ signal: this.wait.signal }));
+    this.holdIfAlone();
+  }
+
+  /**
+   * When nobody can answer it now, it is held as one is that comes while no engine is there. It keeps its place in qos's
+   * queue, which sends it as soon as an engine is ready.
+   */
+  private holdIfAlone(): void {
+    const { tools, request } = this;
+    const served = tools.served.find(request.admit.model);
+    if (this.held !== null || served === undefined || served.unreadyMs === null) return;
+    const wait = new AbortController();
+    this.held = wait;
+    const sinceMs = this.lostMs ?? served.unreadyMs;
+    const bytes = request.body.length;
+    tools.holds
+      .hold({ model: served.model.workload, bytes, sinceMs, wait })
+      .then((outcome) => {
+        if (this.held === wait) this.holdEnded(outcome);
+      })
+      .catch((error: unknown) => this.crash(error));
+  }
+
+  private holdEnded(outcome: HoldOutcome): void {
+    this.held = null;
+    if (outcome === 'ready' || this.state !== 'waiting') return;
+    const { request, permit, tools } = this;
+    this.cancel();
+    const queueMs = permit?.queueMs ?? tools.clock.monoMs() - request.readMs;
+    const error = modelUnavailable(request.admit.model, outcome.retryAfterMs);
+    this.end(refuse(request.response, error, this.answerHeaders([], null, queueMs)), 'failed');
   }
 
   /** Headers go out with the first content, so that until then another engine may be tried. False: preempted. */
@@ -305,6 +352,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
   private cancel(): void {
     this.call?.cancel();
     this.wait?.abort();
+    this.held?.abort();
   }
 
   private end(code: number, outcome: RequestOutcome): void {
@@ -325,6 +373,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
       tools.affinity.note(request.prefixes, permit.endpoint);
     this.call = null;
     this.wait = null;
+    this.held = null;
   }
 
   /** With what every answer tells added. */

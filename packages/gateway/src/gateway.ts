@@ -14,6 +14,7 @@ import type { Gateway, GatewayOptions } from './gateway-options.js';
 import type { HandlerTools, RequestLimits } from './incoming.js';
 import { closeServer, listen } from './listening.js';
 import { createLiveExchanges } from './live-exchanges.js';
+import { createModelHolds } from './model-hold.js';
 import { createOpenAnswers } from './open-answers.js';
 import { createPrefixAffinity } from './prefix-affinity.js';
 import { createPublicServer } from './public-server.js';
@@ -81,7 +82,7 @@ class HttpGateway implements Gateway {
       preemptStreams: options.preemptStreams ?? false,
     });
     this.served = createServedModels(directory, {
-      createdSeconds: Math.floor(clock.epochMs() / 1000),
+      clock,
     });
     this.stops.push(
       () => this.served.close(),
@@ -140,7 +141,6 @@ class HttpGateway implements Gateway {
     const { options } = this;
     const limits = { ...LIMITS, ...options.limits };
     const tools: HandlerTools = {
-      directory: options.directory,
       tenants: options.tenants,
       callers: createCallerMemo(options.tenants),
       answers: this.answers,
@@ -152,6 +152,12 @@ class HttpGateway implements Gateway {
       upstreams: this.upstreams,
       served: this.served,
       live: this.live,
+      holds: createModelHolds({
+        directory: options.directory,
+        clock: options.clock,
+        holdMs: limits.holdMs,
+        maxHeldBytes: limits.maxHeldBytes,
+      }),
       series: this.series,
       timeouts: this.timeouts,
       retries: createRetryBudget(RETRIES),
@@ -159,7 +165,6 @@ class HttpGateway implements Gateway {
       affinity: createPrefixAffinity(),
       isDraining: () => this.draining !== null,
       limits,
-      held: { bytes: 0 },
     };
     const { server, stop } = createPublicServer({
       limits,

@@ -7,7 +7,6 @@ import { chooseBand } from './band-choice.js';
 import { Exchange } from './exchange.js';
 import { forwardedHeaders } from './header-hygiene.js';
 import type { HandlerTools, Incoming } from './incoming.js';
-import { holdForModel } from './model-hold.js';
 import { badRequest, modelNotFound, modelUnavailable, retryShed } from './openai-error.js';
 import { readBody } from './request-body.js';
 import { type RequestFacts, readFacts, toEngineBody, toPrompt } from './request-facts.js';
@@ -72,13 +71,17 @@ function understand(
   const fallback =
     asked.model.fallback === null ? undefined : tools.served.find(asked.model.fallback);
   if (fallback !== undefined && fallback.ready > 0) begin(tools, incoming, understood, fallback);
-  else wait(tools, incoming, understood);
+  else waitForModel(tools, incoming, understood);
 }
 
-function wait(tools: HandlerTools, incoming: Incoming, understood: Understood): void {
-  const { caller, facts, asked } = understood;
-  holdForModel(tools, incoming, { model: asked.model, bytes: facts.body.length })
+function waitForModel(tools: HandlerTools, incoming: Incoming, understood: Understood): void {
+  const { caller, facts, readMs, asked } = understood;
+  const wait = new AbortController();
+  incoming.hold = wait;
+  tools.holds
+    .hold({ model: asked.model.workload, bytes: facts.body.length, sinceMs: readMs, wait })
     .then((outcome) => {
+      incoming.hold = null;
       if (outcome === 'ready') return begin(tools, incoming, understood, asked);
       const error = modelUnavailable(facts.model, outcome.retryAfterMs);
       const band = chooseBand(incoming.request.headers, facts.serviceTier, caller, asked.model);

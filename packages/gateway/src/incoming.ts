@@ -3,7 +3,7 @@
  * exchange. Owns that all of it ends with the connection, and the way to say no before admission.
  */
 import type { IncomingMessage } from 'node:http';
-import type { Band, EndpointDirectory, IdSource, MetricLabels } from '@aim-gpu/core';
+import type { Band, IdSource, MetricLabels } from '@aim-gpu/core';
 import type { BandTimeouts } from './band-timeouts.js';
 import type { CallerMemo } from './caller-memo.js';
 import type { ClientResponse, ResponseOwner } from './client-response.js';
@@ -17,7 +17,6 @@ import type { ResolvedTenants } from './tenants.js';
 
 /** What the handler works with. */
 export interface HandlerTools extends ExchangeTools {
-  readonly directory: EndpointDirectory;
   readonly tenants: ResolvedTenants;
   readonly callers: CallerMemo;
   readonly traffic: TenantTraffic;
@@ -26,8 +25,6 @@ export interface HandlerTools extends ExchangeTools {
   readonly isDraining: () => boolean;
   readonly limits: RequestLimits;
   readonly timeouts: Readonly<Record<Band, BandTimeouts>>;
-  /** Bytes of requests that wait for a model to become ready, all together. */
-  readonly held: { bytes: number };
 }
 
 /** Bounds of one request. */
@@ -39,7 +36,10 @@ export interface RequestLimits {
   readonly headersMs: number;
   /** Longest time a client may take to send its whole request; 408 after that. */
   readonly requestMs: number;
-  /** Longest wait for a model that has no ready instance now, and longest time an engine's own `retry-after` counts. */
+  /**
+   * Longest wait for a model that has no ready instance now, from the request or from the moment its engine was lost,
+   * and longest time an engine's own `retry-after` counts.
+   */
   readonly holdMs: number;
   /** Most bytes of bodies that wait so, all together; beyond it models that are not ready are refused at once. */
   readonly maxHeldBytes: number;

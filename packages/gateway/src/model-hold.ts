@@ -1,32 +1,58 @@
 /**
  * The wait for a model that has nobody to answer now: it is asked for, and requests are held until it is ready, within
- * bounds of time and bytes. Owns those bounds.
+ * bounds of time and bytes. One mechanism for requests that come while no engine is there and for those whose engine
+ * was lost before it answered. Owns those bounds; what a held request is answered is its caller's to say.
  */
-import { AimError, type ServedModel } from '@aim-gpu/core';
-import type { HandlerTools, Incoming } from './incoming.js';
+import { AimError, type Clock, type EndpointDirectory, type WorkloadName } from '@aim-gpu/core';
 
-/** Asks for a model and waits; when it does not come, says when a retry may help, if that is known. */
-export async function holdForModel(
-  { directory, clock, limits, held }: HandlerTools,
-  incoming: Incoming,
-  { model, bytes }: { readonly model: ServedModel; readonly bytes: number },
-): Promise<'ready' | { readonly retryAfterMs: number | null }> {
-  if (held.bytes + bytes > limits.maxHeldBytes) return { retryAfterMs: null };
-  held.bytes += bytes;
-  const wait = new AbortController();
-  const cancel = clock.timer(limits.holdMs, () => wait.abort());
-  incoming.hold = wait;
-  try {
-    await directory.request(model.workload, { signal: wait.signal });
-    return 'ready';
-  } catch (error) {
-    if (AimError.is(error, 'ERR_MODEL_UNAVAILABLE'))
-      return { retryAfterMs: error.retryAfterMs ?? null };
-    if (wait.signal.aborted) return { retryAfterMs: null };
-    throw error;
-  } finally {
-    incoming.hold = null;
-    held.bytes -= bytes;
-    cancel();
-  }
+/** What became of a wait: the model is ready, or when a retry may help, if that is known. */
+export type HoldOutcome = 'ready' | { readonly retryAfterMs: number | null };
+
+/** One request that is held. */
+export interface HeldRequest {
+  readonly model: WorkloadName;
+  readonly bytes: number;
+  /** Since when nobody can answer it, by the monotonic clock: what its time counts from. */
+  readonly sinceMs: number;
+  /** Ends the wait, also from outside. */
+  readonly wait: AbortController;
+}
+
+/** Holds requests. */
+export interface ModelHolds {
+  /** Asks for the model and waits until it is ready, the time is over or the wait is ended. */
+  hold(request: HeldRequest): Promise<HoldOutcome>;
+}
+
+/** Makes the place where requests are held. */
+export function createModelHolds(options: {
+  readonly directory: EndpointDirectory;
+  readonly clock: Clock;
+  /** Longest wait of one request. */
+  readonly holdMs: number;
+  /** Most bytes that wait, all requests together; beyond it a request is not held. */
+  readonly maxHeldBytes: number;
+}): ModelHolds {
+  const { directory, clock, holdMs, maxHeldBytes } = options;
+  let heldBytes = 0;
+  return {
+    hold: async ({ model, bytes, sinceMs, wait }) => {
+      if (heldBytes + bytes > maxHeldBytes) return { retryAfterMs: null };
+      heldBytes += bytes;
+      const leftMs = Math.max(0, sinceMs + holdMs - clock.monoMs());
+      const cancel = clock.timer(leftMs, () => wait.abort());
+      try {
+        await directory.request(model, { signal: wait.signal });
+        return 'ready';
+      } catch (error) {
+        if (AimError.is(error, 'ERR_MODEL_UNAVAILABLE'))
+          return { retryAfterMs: error.retryAfterMs ?? null };
+        if (wait.signal.aborted) return { retryAfterMs: null };
+        throw error;
+      } finally {
+        heldBytes -= bytes;
+        cancel();
+      }
+    },
+  };
 }

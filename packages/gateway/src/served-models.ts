@@ -2,7 +2,7 @@
  * What the directory serves, indexed for the way of every request: names to models, instances to endpoints, who is
  * ready. Owns a copy that follows the directory's change notices; decides nothing.
  */
-import type { Endpoint, EndpointDirectory, InstanceId, ServedModel } from '@aim-gpu/core';
+import type { Clock, Endpoint, EndpointDirectory, InstanceId, ServedModel } from '@aim-gpu/core';
 
 /** A model with the endpoints it has now. */
 export interface Served {
@@ -10,6 +10,8 @@ export interface Served {
   readonly endpoints: ReadonlyMap<string, Endpoint>;
   /** How many endpoints take new requests. */
   readonly ready: number;
+  /** Since when none does, by the monotonic clock; null while one does. */
+  readonly unreadyMs: number | null;
 }
 
 /** The index. */
@@ -36,30 +38,44 @@ interface ModelEntry {
 /** Indexes a directory and follows its changes. */
 export function createServedModels(
   directory: EndpointDirectory,
-  options: { readonly createdSeconds: number },
+  options: { readonly clock: Clock },
 ): ServedModels {
+  const { clock } = options;
+  const createdSeconds = Math.floor(clock.epochMs() / 1000);
   let all: readonly Served[] = [];
   let byName: ReadonlyMap<string, Served> = new Map();
   let entries: readonly ModelEntry[] = [];
   const refresh = (): void => {
-    all = directory.models().map((model) => toServed(model, directory));
+    const before = new Map(all.map((served) => [served.model.workload, served.unreadyMs]));
+    const nowMs = clock.monoMs();
+    all = directory.models().map((model) => {
+      const unreadyMs = before.get(model.workload) ?? nowMs;
+      return toServed(model, directory.endpoints(model.workload), unreadyMs);
+    });
     byName = indexByName(all);
-    entries = all.flatMap(({ model }) => toEntries(model, options.createdSeconds));
+    entries = all.flatMap(({ model }) => toEntries(model, createdSeconds));
   };
   refresh();
   const close = directory.subscribe(refresh);
   return { find: (name) => byName.get(name), all: () => all, list: () => entries, close };
 }
 
-function toServed(model: ServedModel, directory: EndpointDirectory): Served {
-  const endpoints = directory.endpoints(model.workload);
+function toServed(model: ServedModel, endpoints: readonly Endpoint[], unreadyMs: number): Served {
+  const ready = endpoints.filter(({ state }) => state === 'ready').length;
   return {
     model,
     endpoints: new Map<InstanceId, Endpoint>(
       endpoints.map((endpoint) => [endpoint.instance, endpoint]),
     ),
-    ready: endpoints.filter(({ state }) => state === 'ready').length,
+    ready,
+    unreadyMs: ready > 0 ? null : unreadyMs,
   };
+}
+
+/** Whether nobody but this instance takes new requests of a model, if even that. */
+export function isLastReady(served: Served | undefined, instance: string): boolean {
+  if (served === undefined) return false;
+  return served.ready === (served.endpoints.get(instance)?.state === 'ready' ? 1 : 0);
 }
 
 /** Of two models with the same name the first one has it, and a model's own name goes before another's alias. */

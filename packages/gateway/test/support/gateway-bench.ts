@@ -33,7 +33,9 @@ export interface TestDirectory extends EndpointDirectory {
   set(
     model: string,
     engines: readonly Pick<FakeEngine, 'address'>[],
-    state?: Endpoint['state'],
+    /** Of all of them, or of each. */
+    state?: Endpoint['state'] | readonly Endpoint['state'][],
+    capacity?: Partial<Pick<Endpoint, 'maxNumSeqs'>>,
   ): void;
 }
 
@@ -47,7 +49,7 @@ export function createDirectory(models: readonly ServedModel[]): TestDirectory {
     request: (workload, { signal } = {}) =>
       new Promise((resolve, reject) => {
         const onChange = (): void => {
-          if ((endpoints.get(workload) ?? []).length > 0) resolve();
+          if ((endpoints.get(workload) ?? []).some((each) => each.state === 'ready')) resolve();
         };
         listeners.add(onChange);
         signal?.addEventListener('abort', () =>
@@ -64,7 +66,7 @@ export function createDirectory(models: readonly ServedModel[]): TestDirectory {
       listeners.add(onChange);
       return () => void listeners.delete(onChange);
     },
-    set: (model, engines, state = 'ready') => {
+    set: (model, engines, state = 'ready', { maxNumSeqs = 4 } = {}) => {
       endpoints.set(
         model,
         engines.map((engine, index) => ({
@@ -74,8 +76,8 @@ export function createDirectory(models: readonly ServedModel[]): TestDirectory {
           node: nodeName('node0'),
           card: cardId('0000:0c:00.0'),
           partition: index,
-          state,
-          maxNumSeqs: 4,
+          state: typeof state === 'string' ? state : (state[index] ?? 'ready'),
+          maxNumSeqs,
           kvCapacityTokens: 100_000,
         })),
       );
