@@ -15,6 +15,7 @@ import {
   silentLogger,
 } from '@aim-gpu/core';
 import { engineEnvironment, redactArgv } from './environment.js';
+import { createExitLook } from './exit-look.js';
 import { findProgram } from './find-program.js';
 import { GATE_SCRIPT, LAUNCH_ID_VARIABLE, OWNER_VARIABLE } from './guard-script.js';
 import { reapMarked, watchLastingProcess } from './lasting-process.js';
@@ -44,6 +45,7 @@ export interface LastingLauncherOptions extends ProcessLauncherOptions {
  */
 export function createLastingLauncher(options: LastingLauncherOptions): Launcher {
   const { clock, owner, logger = silentLogger } = options;
+  const exitLook = createExitLook({ clock });
   const tailOf = (logFile: string | null, startsAt: number) => () =>
     readTail(logFile, {
       startsAt,
@@ -70,7 +72,7 @@ export function createLastingLauncher(options: LastingLauncherOptions): Launcher
         const { child, mark } = await startMarked({ argv, env, nonce, log, launch });
         logger.info('engine-started', { name, pid: mark.pid, argv: redactArgv(command.argv) });
         const lastOutput = tailOf(logFile, log.startsAt);
-        return watchLastingProcess({ name, mark, child, lastOutput, clock, logger });
+        return watchLastingProcess({ name, mark, child, lastOutput, exitLook, clock, logger });
       } catch (error) {
         if (isAbort(error, signal)) throw error;
         throw launchFailed(name, error instanceof Error ? error.message : String(error), error);
@@ -81,7 +83,7 @@ export function createLastingLauncher(options: LastingLauncherOptions): Launcher
       logger.info('engine-adopted', { name, pid: mark.pid });
       const lastOutput = tailOf(logFile, 0);
       return Promise.resolve(
-        watchLastingProcess({ name, mark, child: null, lastOutput, clock, logger }),
+        watchLastingProcess({ name, mark, child: null, lastOutput, exitLook, clock, logger }),
       );
     },
     reclaim: async (keep) => {

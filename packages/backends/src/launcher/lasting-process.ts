@@ -4,11 +4,9 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import type { Clock, Logger, ProcessExit, ProcessMark, RunningProcess } from '@aim-gpu/core';
+import type { ExitLook } from './exit-look.js';
 import { REAP_LIMIT_MS, startGuard } from './guard.js';
 import { isRunning, refreshMark } from './process-marks.js';
-
-/** How soon the end of an adopted process is seen: it is nobody's child here, so it is looked for. */
-const LOOK_EVERY_MS = 200;
 
 /** What {@link watchLastingProcess} takes over. */
 export interface LastingProcessOptions {
@@ -17,18 +15,24 @@ export interface LastingProcessOptions {
   /** Null for an adopted process. */
   readonly child: ChildProcess | null;
   readonly lastOutput: () => readonly string[];
+  /** Sees the end of an adopted one: it is nobody's child here. */
+  readonly exitLook: ExitLook;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
 /** Watches a process until it is gone, and stops it when asked. Keeps nobody alive that only watches. */
 export function watchLastingProcess(options: LastingProcessOptions): RunningProcess {
-  const { name, child, clock, logger } = options;
+  const { name, child, exitLook, clock, logger } = options;
   const { pid } = options.mark;
   let mark = options.mark;
   let ended = false;
-  const looking = child === null ? lookForEnd(mark, clock) : null;
-  const left = looking?.end ?? endOf(child as ChildProcess);
+  let endLook = (): void => undefined;
+  const left = new Promise<Left>((resolve) => {
+    if (child !== null) child.once('exit', (code, signal) => resolve({ code, signal }));
+    // How it ended is known to its parent alone.
+    else endLook = exitLook.watch(mark, () => resolve({ code: null, signal: null }));
+  });
   const exited = left.then(async ({ code, signal }): Promise<ProcessExit> => {
     ended = true;
     const at = clock.epochMs();
@@ -56,7 +60,7 @@ export function watchLastingProcess(options: LastingProcessOptions): RunningProc
       mark = refreshMark(mark);
       return mark;
     },
-    leave: () => looking?.stop(),
+    leave: () => endLook(),
     stop: ({ graceMs }) => {
       stopping ??= stop(graceMs);
       return stopping;
@@ -65,36 +69,6 @@ export function watchLastingProcess(options: LastingProcessOptions): RunningProc
 }
 
 type Left = Pick<ProcessExit, 'code' | 'signal'>;
-
-function endOf(child: ChildProcess): Promise<Left> {
-  return new Promise((resolve) => {
-    child.once('exit', (code, signal) => resolve({ code, signal }));
-  });
-}
-
-/** How it ended is known to its parent alone. */
-function lookForEnd(
-  mark: ProcessMark,
-  clock: Clock,
-): { readonly end: Promise<Left>; readonly stop: () => void } {
-  let cancel: () => void = () => undefined;
-  let stopped = false;
-  const end = new Promise<Left>((resolve) => {
-    const look = (): void => {
-      if (stopped) return;
-      if (isRunning(mark)) cancel = clock.timer(LOOK_EVERY_MS, look);
-      else resolve({ code: null, signal: null });
-    };
-    look();
-  });
-  return {
-    end,
-    stop: () => {
-      stopped = true;
-      cancel();
-    },
-  };
-}
 
 /** Kills what is left of a process's group and what left the group; resolves when it is gone. */
 export async function reapMarked(

@@ -67,6 +67,32 @@ describe.each([createVllmEngine(), createSglangEngine(), createLlamaCppEngine()]
       await expect(sample).rejects.toMatchObject({ name: 'AbortError' });
     });
 
+    it('passes on why it was ended, also in the middle of an answer', async () => {
+      const slow = await serve((_, response) => void response.write('half'));
+      const reason = new Error('somebody has no time');
+      const controller = new AbortController();
+      const ready = engine.isReady(slow, { signal: controller.signal });
+      const sample = engine.sample(slow, { signal: controller.signal });
+      setTimeout(() => controller.abort(reason), 50);
+      await expect(ready).rejects.toBe(reason);
+      await expect(sample).rejects.toBe(reason);
+    });
+
+    it('reads no more than 8 MiB', async () => {
+      const endless = await serve((_, response) => {
+        response.on('error', () => undefined);
+        const more = (): void => {
+          while (!response.destroyed && response.write('#'.repeat(2 ** 16)));
+        };
+        response.on('drain', more);
+        more();
+      });
+      await expect(engine.sample(endless)).rejects.toMatchObject({
+        message: expect.stringContaining('more than 8388608 bytes') as string,
+      });
+      expect(await engine.isReady(endless)).toBe(false);
+    });
+
     it('samples what the server exposes', async () => {
       const prefix =
         { vllm: 'vllm:num_requests_running', sglang: 'sglang:num_running_reqs' }[engine.name] ??
