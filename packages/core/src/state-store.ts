@@ -11,6 +11,11 @@ export interface Snapshot<T> {
   read(): Promise<T | null>;
   /** Replaces the value; when it resolves, the value survives a power cut. */
   write(value: T): Promise<void>;
+  /**
+   * A text that is another one after every write, whoever wrote: who polls reads only when it has changed. Null when
+   * that cannot be told now, so that the value has to be read. Left out where it never can.
+   */
+  version?(): Promise<string | null>;
 }
 
 /** A named list of records that only grows until it is compacted. */

@@ -1,6 +1,6 @@
 /**
  * Where the simulated machine is kept, so that separate commands and processes see one machine: a snapshot of the
- * state store, read anew each time and changed under its lock. Owns reading, checking and locking; no rule of the
+ * state store, read anew whenever it has changed and changed under its lock. Owns reading, checking and locking; no rule of the
  * machine itself.
  */
 import {
@@ -74,6 +74,8 @@ export function createMachineStore(options: MachineStoreOptions): MachineStore {
   const { node, cards, store, clock, processes, lingerMs } = options;
   const snapshot = store.snapshot<unknown>(NAME);
   let queue: Promise<unknown> = Promise.resolve();
+  /** As read last, with what the snapshot was then: whoever watches the machine reads it often. */
+  let known: { readonly version: string; readonly stored: StoredMachines } | null = null;
 
   const isAlive = (entry: ProcessState): boolean => {
     const startTime = processes.startTime(entry.pid);
@@ -93,6 +95,13 @@ export function createMachineStore(options: MachineStoreOptions): MachineStore {
     // Other cards in the file means that somebody opened the machine; that takes a power-off, which resets everything.
     return createMachine(cards, state.revision + 1);
   };
+  const readStored = async (): Promise<StoredMachines> => {
+    const version = (await snapshot.version?.()) ?? null;
+    if (version !== null && version === known?.version) return known.stored;
+    const stored = toStoredMachines(await snapshot.read());
+    known = version === null ? null : { version, stored };
+    return stored;
+  };
   const exclusively = async <T>(work: () => Promise<T>, call?: CallOptions): Promise<T> => {
     const turn = queue.then(async () => {
       const lease = await takeLock(store, clock, call);
@@ -107,7 +116,7 @@ export function createMachineStore(options: MachineStoreOptions): MachineStore {
   };
 
   return {
-    read: async () => open(toStoredMachines(await snapshot.read()), clock.epochMs()),
+    read: async () => open(await readStored(), clock.epochMs()),
     update: (change, call) =>
       exclusively(async () => {
         const stored = toStoredMachines(await snapshot.read());

@@ -2,7 +2,15 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { createRng, gib, instanceId, nodeName, systemClock, workloadName } from '@aim-gpu/core';
+import {
+  createRng,
+  gib,
+  instanceId,
+  nodeName,
+  type StateStore,
+  systemClock,
+  workloadName,
+} from '@aim-gpu/core';
 import { createFileStateStore } from '@aim-gpu/core/node';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createSimulatedDriver, type SimulatedDriver } from '../src/index.js';
@@ -14,11 +22,13 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
-const open = (): SimulatedDriver =>
+const open = (
+  store: StateStore = createFileStateStore({ directory, clock: systemClock }),
+): SimulatedDriver =>
   createSimulatedDriver({
     node: nodeName('node-a'),
     cards: someSimulatedCards(1),
-    store: createFileStateStore({ directory, clock: systemClock }),
+    store,
     clock: systemClock,
     rng: createRng(5),
     timing: 'short',
@@ -48,3 +58,30 @@ it('a process of one command blocks the switch of another, and memory is never o
   expect(after.cards[0]?.partitions).toHaveLength(2);
   expect(await first.discover()).toEqual(after);
 }, 20_000);
+
+it('is read from disk when somebody has written, not at each look of a watch', async () => {
+  const store = createFileStateStore({ directory, clock: systemClock });
+  let reads = 0;
+  const counting: StateStore = {
+    ...store,
+    snapshot: <T>(name: string) => {
+      const inner = store.snapshot<T>(name);
+      const read = (): Promise<T | null> => {
+        reads += 1;
+        return inner.read();
+      };
+      return { ...inner, read };
+    },
+  };
+  const other = open();
+  await other.reboot();
+  const watching = open(counting);
+  // Longer than two changes may have the same time.
+  await systemClock.sleep(150);
+  for (let look = 0; look < 10; look += 1) await watching.discover();
+  expect(reads).toBe(1);
+  const before = await watching.discover();
+  const after = await other.reboot();
+  expect(after.generation).not.toBe(before.generation);
+  expect(await watching.discover()).toEqual(after);
+});

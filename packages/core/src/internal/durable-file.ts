@@ -104,6 +104,24 @@ export async function sizeOfFile(path: string): Promise<number> {
   }
 }
 
+/** Between two changes of a file that its times may not tell apart: a tick of the kernel's clock, with room. */
+const SAME_TIME_MS = 100;
+
+/**
+ * A text that changes whenever a file is replaced; `absent` when it is not there. Null within moments of a change:
+ * another one may have the same time. Throws `ERR_STATE_IO`.
+ */
+export async function versionOfFile(path: string, nowMs: number): Promise<string | null> {
+  try {
+    const { ino, size, mtimeNs, ctimeNs, ctimeMs } = await stat(path, { bigint: true });
+    const passedMs = nowMs - Number(ctimeMs);
+    return passedMs > SAME_TIME_MS ? `${ino}-${size}-${mtimeNs}-${ctimeNs}` : null;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return 'absent';
+    throw toStateIoError(error, 'read', path);
+  }
+}
+
 /**
  * Adds to the first `end` bytes of a file that has `size` bytes and makes that durable; bytes in between are dropped.
  * Throws `ERR_STATE_IO`, and `ERR_STATE_CONFLICT` (conflict) when the size is no longer true: somebody else writes.

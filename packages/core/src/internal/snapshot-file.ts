@@ -1,9 +1,10 @@
 /**
  * A snapshot as a file of one record line, replaced whole. Owns when it counts as unreadable.
  */
+import type { Clock } from '../clock.js';
 import { AimError } from '../errors.js';
 import type { Snapshot } from '../state-store.js';
-import { readFileIfAny, replaceFile } from './durable-file.js';
+import { readFileIfAny, replaceFile, versionOfFile } from './durable-file.js';
 import { fromRecordLine, toRecordLine } from './record-line.js';
 import { createSerialQueue } from './serial-queue.js';
 
@@ -11,8 +12,9 @@ import { createSerialQueue } from './serial-queue.js';
 export function createSnapshotFile(options: {
   readonly path: string;
   readonly prepare: () => Promise<void>;
+  readonly clock: Clock;
 }): Snapshot<unknown> {
-  const { path, prepare } = options;
+  const { path, prepare, clock } = options;
   const inOrder = createSerialQueue();
 
   const read = async (): Promise<unknown> => {
@@ -37,5 +39,6 @@ export function createSnapshotFile(options: {
   return {
     read: () => inOrder(read),
     write: (value) => inOrder(() => write(value)),
+    version: () => versionOfFile(path, clock.epochMs()),
   };
 }

@@ -18,7 +18,7 @@ import type { Journal, Snapshot, StateStore } from '../state-store.js';
 export interface FileStateStoreOptions {
   /** Made at the first write or lock, mode 0700, with its missing parents. */
   readonly directory: string;
-  /** For the time a lock was taken, which people read; the host's clock by default. */
+  /** For the time a lock was taken, which people read, and the age of files; the host's clock by default. */
   readonly clock?: Clock;
 }
 
@@ -61,7 +61,9 @@ export function createFileStateStore(options: FileStateStoreOptions): StateStore
     },
     snapshot: <T>(name: string): Snapshot<T> => {
       const path = join(directory, `${toStateName(name)}.json`);
-      return cached(snapshots, name, () => createSnapshotFile({ path, prepare })) as Snapshot<T>;
+      return cached(snapshots, name, () =>
+        createSnapshotFile({ path, prepare, clock }),
+      ) as Snapshot<T>;
     },
     journal: <T>(name: string): Journal<T> => {
       const path = join(directory, `${toStateName(name)}.jsonl`);

@@ -75,6 +75,21 @@ describe('snapshot', () => {
     expect(await snapshot.read()).toBe(3);
   });
 
+  it('has another version after every write, whoever wrote, and none within moments of one', async () => {
+    const directory = temporaryDirectory();
+    const later = createManualClock({ epochMs: Date.now() + 3_600_000 });
+    const snapshot = createFileStateStore({ directory, clock: later }).snapshot('state');
+    const versions = [await snapshot.version?.()];
+    for (const value of ['a', 'b', 'a']) {
+      await storeIn(directory).snapshot('state').write(value);
+      versions.push(await snapshot.version?.());
+    }
+    expect(new Set(versions).size).toBe(4);
+    expect(await snapshot.version?.()).toBe(versions.at(-1));
+    await storeIn(directory).snapshot('state').write('c');
+    expect(await storeIn(directory).snapshot('state').version?.()).toBeNull();
+  });
+
   it('reports every kind of damage instead of believing it', async () => {
     const directory = temporaryDirectory();
     const snapshot = storeIn(directory).snapshot('state');
