@@ -127,8 +127,11 @@ export interface Agent {
   applyFleet(fleet: Fleet, options?: ApplyFleetOptions): Promise<AppliedFleet>;
   /** Resolves when an instance is ready, parked or given up, with its status. Throws `ERR_INSTANCE_UNKNOWN` (missing). */
   settled(instance: InstanceId): Promise<InstanceStatus>;
-  /** Has an instance, or all of them, take no new requests, or take them again. Throws `ERR_INSTANCE_UNKNOWN`. */
-  drain(instance: InstanceId | null, options: { readonly undo: boolean }): void;
+  /**
+   * Has an instance, or all of them, take no new requests until that is undone or the plan no longer has it, or take
+   * them again. A lasting agent's successor keeps to it. Throws `ERR_INSTANCE_UNKNOWN` (missing) and `ERR_STATE_IO`.
+   */
+  drain(instance: InstanceId | null, options: { readonly undo: boolean }): Promise<void>;
   /** Replaces an instance's process by a new one, beside the old one where there is room. Throws as `apply`. */
   restart(instance: InstanceId): Promise<void>;
   /** The node as it is now. */

@@ -38,9 +38,9 @@ export function addChanges(app: OpenAPIHono, target: ControlTarget): void {
       request: { body: undoBody },
       responses: { 202: json(acceptedSchema, 'they are told so'), default: failure },
     }),
-    (context) => {
+    async (context) => {
       const { undo } = context.req.valid('json') ?? {};
-      target.drain(null, { undo: undo === true });
+      await target.drain(null, { undo: undo === true });
       return reply(context, { accepted: true }, 202);
     },
   );

@@ -56,9 +56,11 @@ export function addInstances(app: OpenAPIHono, target: ControlTarget): void {
       request: { params: instanceParam, body: undoBody },
       responses: { 202: json(acceptedSchema, 'it is told so'), default: failure },
     }),
-    (context) => {
+    async (context) => {
       const { undo } = context.req.valid('json') ?? {};
-      target.drain(context.req.valid('param').instance as InstanceId, { undo: undo === true });
+      await target.drain(context.req.valid('param').instance as InstanceId, {
+        undo: undo === true,
+      });
       return reply(context, { accepted: true }, 202);
     },
   );

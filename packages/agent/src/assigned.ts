@@ -1,5 +1,5 @@
 /**
- * Assigned state: which instances were given which shares, and which processes run for them, as a journal in the state
+ * Assigned state: which instances were given which shares, which processes run for them, and which were drained, as a journal in the state
  * store. What is not written here was never promised. Owns the records, their folding and their bound; decides nothing.
  */
 import {
@@ -46,7 +46,8 @@ type Record =
   | ({ readonly type: 'process'; readonly key: string } & NotedProcess)
   | { readonly type: 'shown'; readonly key: string }
   | { readonly type: 'ended'; readonly key: string }
-  | { readonly type: 'dropped'; readonly key: string };
+  | { readonly type: 'dropped'; readonly key: string }
+  | { readonly type: 'drained'; readonly instances: readonly InstanceId[] };
 
 /** The assigned state of one node. Every call that changes it is on disk when it resolves. */
 export interface Assigned {
@@ -60,27 +61,35 @@ export interface Assigned {
   noteShown(key: string): Promise<void>;
   noteEnded(key: string): Promise<void>;
   drop(key: string): Promise<void>;
+  /** Instances somebody has told to take no new requests, whatever process they have. */
+  drained(): ReadonlySet<InstanceId>;
+  /** Those are drained now, and no others. When it throws, those before are. */
+  noteDrained(instances: ReadonlySet<InstanceId>): Promise<void>;
   /** Forgets everything. */
   clear(): Promise<void>;
 }
 
-/** Format 1 was a snapshot of assignments without processes; its engines ended with their agent. */
+/**
+ * Format 1 was a snapshot of assignments without processes; its engines ended with their agent. Early versions of format
+ * 2 know no drains and pass them over.
+ */
 const FORMAT = 2;
 const JOURNAL = 'assigned';
 const FORMAT_1 = 'assignments';
-/** The journal is rewritten when it has grown to so many records; what it says fits in three for each instance. */
+/** The journal is rewritten when it has grown to so many records; what it says fits in three for each instance and one more. */
 const MOST_RECORDS = 256;
 
 /** Opens the assigned state in a store; nothing is read before {@link Assigned.load}. */
 export function createAssigned(store: StateStore): Assigned {
   const journal = store.journal<Record>(JOURNAL);
-  const tenures = new Map<string, Tenure>();
+  const state: Folded = { tenures: new Map(), drained: new Set() };
+  const { tenures } = state;
   let records = 0;
 
   const append = async (record: Record): Promise<void> => {
-    fold(tenures, record);
+    fold(state, record);
     if (records >= MOST_RECORDS) {
-      const whole = toRecords(tenures);
+      const whole = toRecords(state);
       await journal.compact(whole);
       // A node with many instances must not rewrite its journal at every step.
       records = Math.min(whole.length, MOST_RECORDS / 2);
@@ -95,7 +104,8 @@ export function createAssigned(store: StateStore): Assigned {
     load: async () => {
       const read = await journal.read();
       tenures.clear();
-      for (const record of read) fold(tenures, record);
+      state.drained = new Set();
+      for (const record of read) fold(state, record);
       records = read.length;
       const old = store.snapshot<readonly Assignment[]>(FORMAT_1);
       if (((await old.read()) ?? []).length > 0) await old.write([]);
@@ -111,17 +121,40 @@ export function createAssigned(store: StateStore): Assigned {
     drop: async (key) => {
       if (tenures.has(key)) await append({ type: 'dropped', key });
     },
+    drained: () => state.drained,
+    noteDrained: async (instances) => {
+      const before = state.drained;
+      if (sameSet(instances, before)) return;
+      try {
+        await append({ type: 'drained', instances: [...instances] });
+      } catch (error) {
+        state.drained = before;
+        throw error;
+      }
+    },
     clear: async () => {
       tenures.clear();
+      state.drained = new Set();
       await journal.compact([{ type: 'format', version: FORMAT }]);
       records = 1;
     },
   };
 }
 
-function fold(tenures: Map<string, Tenure>, record: Record): void {
+/** What the records say together. */
+interface Folded {
+  readonly tenures: Map<string, Tenure>;
+  drained: ReadonlySet<InstanceId>;
+}
+
+function fold(state: Folded, record: Record): void {
+  const { tenures } = state;
   if (record.type === 'format') {
     if (record.version > FORMAT) throw newer(record.version);
+    return;
+  }
+  if (record.type === 'drained') {
+    state.drained = new Set(record.instances);
     return;
   }
   const { key } = record;
@@ -149,14 +182,19 @@ function fold(tenures: Map<string, Tenure>, record: Record): void {
   }
 }
 
-function toRecords(tenures: ReadonlyMap<string, Tenure>): readonly Record[] {
+function toRecords({ tenures, drained }: Folded): readonly Record[] {
   return [
     { type: 'format', version: FORMAT },
+    ...(drained.size === 0 ? [] : [{ type: 'drained', instances: [...drained] } as const]),
     ...[...tenures.values()].flatMap(({ process, ...tenure }): Record[] => [
       { type: 'assigned', ...tenure },
       ...(process === null ? [] : [{ type: 'process', key: tenure.key, ...process } as const]),
     ]),
   ];
+}
+
+function sameSet<T>(a: ReadonlySet<T>, b: ReadonlySet<T>): boolean {
+  return a.size === b.size && [...a].every((each) => b.has(each));
 }
 
 /** An instance that is being replaced counts where its requests go. */

@@ -22,7 +22,7 @@ export interface ControlTarget {
   /** The last lines an instance printed. Throws `ERR_INSTANCE_UNKNOWN` (missing). */
   logs(instance: string): readonly string[];
   /** See the agent's `drain`. */
-  drain(instance: InstanceId | null, options: { readonly undo: boolean }): void;
+  drain(instance: InstanceId | null, options: { readonly undo: boolean }): Promise<void>;
   /** See the agent's `restart`. */
   restart(instance: InstanceId): Promise<void>;
   readonly events: EventLog;

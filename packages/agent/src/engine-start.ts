@@ -16,6 +16,7 @@ import { findFreePort } from './free-port.js';
 import { type InstanceDefinition, toSpec } from './instance-definition.js';
 import { isStopped } from './process-facts.js';
 import type { RunnerTiming } from './runner-timing.js';
+import { startLimitMs } from './start-limit.js';
 
 /** A process with where it listens. */
 export interface EngineProcess {
@@ -42,7 +43,8 @@ export interface EngineTools {
 /** How an attempt ended. */
 export type StartResult =
   | { readonly ok: true }
-  | { readonly ok: false; readonly exit: ProcessExit | null };
+  | { readonly ok: false; readonly why: 'exited'; readonly exit: ProcessExit }
+  | { readonly ok: false; readonly why: 'late'; readonly limitMs: number };
 
 /** Launches the process of an instance on a free port. It does not answer yet. */
 export async function launchEngine(
@@ -61,14 +63,16 @@ export async function launchEngine(
   return { process, address, wasReady: false };
 }
 
-/** Waits until a process answers; stops it when it does not. `exit` is null when it was merely too late. */
+/** Waits until a process answers; stops it when it does not. */
 export async function untilServing(
   tools: EngineTools,
   { process, address, wasReady }: EngineProcess,
   signal: AbortSignal,
 ): Promise<StartResult> {
   const { definition, clock, timing } = tools;
-  const soonMs = timing.probeLimitMs * timing.mostMisses;
+  const limitMs = wasReady
+    ? timing.probeLimitMs * timing.mostMisses
+    : (timing.readyTimeoutMs ?? startLimitMs(definition.demand));
   let ready = false;
   try {
     const outcome = await untilReady({
@@ -76,10 +80,11 @@ export async function untilServing(
       process,
       address,
       clock,
-      timing: wasReady ? { ...timing, readyTimeoutMs: soonMs } : timing,
+      timing,
+      limitMs,
       signal,
     });
-    if (!outcome.ok) return { ok: false, exit: outcome.why === 'exited' ? outcome.exit : null };
+    if (!outcome.ok) return outcome.why === 'late' ? { ...outcome, limitMs } : outcome;
     const mark = process.mark?.();
     if (mark !== undefined) await tools.noteProcess({ mark, address, ready: true });
     ready = true;

@@ -41,10 +41,11 @@ export async function untilReady(
     readonly engine: ServingEngine;
     readonly process: RunningProcess;
     readonly address: EndpointAddress;
+    readonly limitMs: number;
     readonly signal: AbortSignal;
   },
 ): Promise<StartOutcome> {
-  const { engine, process, address, clock, timing } = options;
+  const { engine, process, address, clock, timing, limitMs } = options;
   // A start may take long, but not by standing still.
   const patienceMs = 2 * timing.lookEveryMs;
   const over = new AbortController();
@@ -65,7 +66,7 @@ export async function untilReady(
     },
     {
       clock,
-      ms: timing.readyTimeoutMs,
+      ms: limitMs,
       what: 'the start of the engine',
       signal: AbortSignal.any([options.signal, over.signal]),
     },

@@ -32,6 +32,8 @@ export interface InstanceRunnerOptions {
   readonly parkAfterMs?: number | null;
   /** False keeps it out of the directory until {@link InstanceRunner.show}. */
   readonly shown?: boolean;
+  /** Begins as one that takes no new requests. */
+  readonly draining?: boolean;
 }
 
 /** One instance under care. */

@@ -1,30 +1,19 @@
 /**
  * Instance runner: keeps one instance's engine process running until told to stop. Owns its life cycle (start, ready, hung, exit, back-off, verdict, parked); knows nothing of plans, cards or other instances.
  */
-import type { EndpointAddress, EpochMs, ProcessExit, RunningProcess } from '@aim-gpu/core';
+import type { EpochMs } from '@aim-gpu/core';
 import { instanceStopping } from './agent-errors.js';
 import { backOffMs } from './back-off.js';
+import { type CurrentEngine, createCurrentEngine } from './current-engine.js';
 import { type ServiceEnd, untilServiceEnds } from './engine-service.js';
-import {
-  type EngineProcess,
-  type EngineTools,
-  launchEngine,
-  stopEngine,
-  untilServing,
-} from './engine-start.js';
+import type { EngineProcess, EngineTools } from './engine-start.js';
 import { untilIdle } from './engine-waits.js';
 import type { InstanceRunner, InstanceRunnerOptions } from './instance-care.js';
 import { type InstanceDefinition, partitionKey } from './instance-definition.js';
 import { createInstanceFace, type InstanceFace } from './instance-face.js';
 import { DEFAULT_TIMING, type RunnerTiming } from './runner-timing.js';
 import type { InstanceState, InstanceStatus } from './status.js';
-import {
-  type Trouble,
-  toErrorTrouble,
-  toExitTrouble,
-  toHungTrouble,
-  toLateTrouble,
-} from './trouble.js';
+import { createTroubleLog, type TroubleLog } from './trouble-log.js';
 
 /** Makes a runner; nothing happens before {@link InstanceRunner.start}. */
 export function createInstanceRunner(options: InstanceRunnerOptions): InstanceRunner {
@@ -36,29 +25,28 @@ class Runner implements InstanceRunner {
   private readonly options: InstanceRunnerOptions;
   private readonly timing: RunnerTiming;
   private readonly face: InstanceFace;
+  private readonly current: CurrentEngine = createCurrentEngine();
+  private readonly troubles: TroubleLog;
   private readonly stopping = new AbortController();
   private readonly stopRequested: Promise<null>;
   private readonly settledListeners = new Set<() => void>();
   private state: InstanceState = 'waiting';
   private since: EpochMs;
-  private process: RunningProcess | null = null;
-  private words: () => readonly string[] = () => [];
-  private address: EndpointAddress | null = null;
   private failures = 0;
   private restarts = 0;
-  private trouble: Trouble | null = null;
   private running: Promise<void> | null = null;
   private stopped: Promise<void> | null = null;
-  private found: EngineProcess | null = null;
-  private draining = false;
+  private draining: boolean;
   private awake = false;
   private onWake: () => void = () => undefined;
 
   constructor(options: InstanceRunnerOptions) {
     this.options = options;
     this.definition = options.definition;
+    this.draining = options.draining === true;
     this.timing = { ...DEFAULT_TIMING, ...options.timing };
     this.face = createInstanceFace({ ...options, shown: options.shown !== false });
+    this.troubles = createTroubleLog(options);
     this.since = options.clock.epochMs();
     this.stopRequested = new Promise((resolve) => {
       this.stopping.signal.addEventListener('abort', () => resolve(null), { once: true });
@@ -74,14 +62,14 @@ class Runner implements InstanceRunner {
       engine: engine.name,
       state: this.state,
       since: this.since,
-      pid: this.process?.pid ?? null,
-      endpoint: this.state === 'ready' || this.state === 'stopping' ? this.address : null,
+      pid: this.current.pid,
+      endpoint: this.state === 'ready' || this.state === 'stopping' ? this.current.address : null,
       shares: placement.shares,
       predicted: placement.predicted,
       isolation: envelope.measures,
       restarts: this.restarts,
       draining: this.draining,
-      trouble: this.trouble,
+      trouble: this.troubles.last,
     };
   }
 
@@ -90,7 +78,7 @@ class Runner implements InstanceRunner {
   }
 
   takeOver(engine: EngineProcess): void {
-    this.found = engine;
+    this.current.find(engine);
     this.awake = true;
     this.start();
   }
@@ -122,7 +110,7 @@ class Runner implements InstanceRunner {
   }
 
   lastOutput(): readonly string[] {
-    return this.words();
+    return this.current.lastOutput();
   }
 
   settled(): Promise<void> {
@@ -139,7 +127,7 @@ class Runner implements InstanceRunner {
   abandon(): void {
     this.stopped ??= Promise.resolve();
     this.stopping.abort(instanceStopping());
-    this.process?.leave?.();
+    this.current.leave();
     this.enter('stopped');
   }
 
@@ -182,7 +170,7 @@ class Runner implements InstanceRunner {
       try {
         end = await this.serveOnce(signal);
       } catch (error) {
-        if (this.stopped === null) this.noteError(error);
+        if (this.stopped === null) this.troubles.noteError(this.definition, error);
       }
       // The end is under way and owns state, process and endpoint from here on.
       if (this.stopped !== null) return;
@@ -221,36 +209,25 @@ class Runner implements InstanceRunner {
     const engine = await turns.take(keys, () => this.startOnce(signal), { signal });
     if (engine === null) return null;
     const readySince = clock.monoMs();
-    this.trouble = null;
+    this.troubles.clear();
     this.showEndpoint();
     this.enter('ready');
     const end = await this.untilServiceEnds(engine);
     if (this.stopped !== null || end.why === 'stopping') return { why: 'stopping' };
     if (end.why === 'unused') return end;
     if (clock.monoMs() - readySince >= this.timing.forgiveAfterMs) this.failures = 0;
-    if (end.why === 'exited') this.noteExit(engine.process, end.exit);
-    else
-      this.noteTrouble('instance-hung', toHungTrouble(this.definition.placement.instance, end.why));
+    if (end.why === 'exited') this.troubles.noteExit(this.definition, engine.process, end.exit);
+    else this.troubles.noteHung(this.definition, end.why);
     return end;
   }
 
-  /** One attempt: take over or launch, and wait until it answers; or null. */
+  /** One attempt to have an engine that answers; null when it failed. */
   private async startOnce(signal: AbortSignal): Promise<EngineProcess | null> {
     signal.throwIfAborted();
     if (this.state !== 'restarting') this.enter('starting');
-    const tools = this.tools();
-    const engine = this.found ?? (await launchEngine(tools, signal));
-    this.found = null;
-    this.process = engine.process;
-    this.address = engine.address;
-    this.words = () => engine.process.lastOutput();
-    const result = await untilServing(tools, engine, signal);
-    if (result.ok) return engine;
-    if (result.exit !== null) this.noteExit(engine.process, result.exit);
-    else {
-      const { instance } = this.definition.placement;
-      this.noteTrouble('instance-late', toLateTrouble(instance, this.timing.readyTimeoutMs));
-    }
+    const started = await this.current.start(this.tools(), signal);
+    if (started.result.ok) return started.engine;
+    this.troubles.noteFailedStart(this.definition, started);
     return null;
   }
 
@@ -267,35 +244,17 @@ class Runner implements InstanceRunner {
   }
 
   private showEndpoint(): void {
-    if (this.address !== null) this.face.show(this.definition, this.address, this.draining);
+    const { address } = this.current;
+    if (address !== null) this.face.show(this.definition, address, this.draining);
   }
 
   /** Takes it out of the directory and sees to it that its process is gone. */
   private async withdraw(hung: boolean): Promise<void> {
     this.face.hide(this.definition);
-    if (this.process !== null) {
-      await stopEngine(this.tools(), this.process, { hung });
-      await this.options.noteEnded?.().catch((error: unknown) => this.noteError(error));
-    }
-    this.process = null;
-    this.address = null;
-  }
-
-  private noteExit(process: RunningProcess, exit: ProcessExit): void {
-    const { engine, placement } = this.definition;
-    const { code, signal } = exit;
-    const trouble = toExitTrouble({ instance: placement.instance, engine, process, exit });
-    this.noteTrouble('instance-exit', trouble, { code, signal });
-  }
-
-  private noteError(error: unknown): void {
-    this.noteTrouble('instance-error', toErrorTrouble(error));
-  }
-
-  private noteTrouble(event: string, trouble: Trouble, facts: object = {}): void {
-    this.trouble = trouble;
-    const { instance } = this.definition.placement;
-    this.options.logger.warn(event, { instance, ...facts, message: trouble.message });
+    if (!(await this.current.end(this.tools(), { hung }))) return;
+    await this.options.noteEnded?.().catch((error: unknown) => {
+      this.troubles.noteError(this.definition, error);
+    });
   }
 
   private async end(drain: boolean): Promise<void> {
@@ -313,7 +272,7 @@ class Runner implements InstanceRunner {
   private async drainRequests(): Promise<void> {
     const { clock, logger } = this.options;
     const { engine, placement } = this.definition;
-    const { address } = this;
+    const { address } = this.current;
     if (address === null) return;
     this.face.show(this.definition, address, true);
     if (await untilIdle({ engine, address, clock, timing: this.timing })) return;

@@ -33,6 +33,13 @@ export interface Instances {
    * one. Throws `ERR_ENGINE_FAILED` (unavailable) when it does not become ready; the old one serves on then.
    */
   replace(definition: InstanceDefinition, plan: PlanId): Promise<void>;
+  /**
+   * Has instances take no new requests, or take them again, until they are told otherwise, also by their next process.
+   * Written down first. Throws `ERR_INSTANCE_UNKNOWN` (missing) with nothing changed.
+   */
+  setDraining(instances: readonly InstanceId[], draining: boolean): Promise<void>;
+  /** Forgets that instances were drained, but for these. */
+  forgetDrains(except: ReadonlySet<InstanceId>): Promise<void>;
   /** Drains and stops instances; those that do not run are stopped already. */
   stop(instances: readonly InstanceId[]): Promise<void>;
   stopAll(): Promise<void>;
@@ -45,7 +52,14 @@ export interface Instances {
 /** What all instances of a node have in common. */
 export type InstancesOptions = Omit<
   InstanceRunnerOptions,
-  'definition' | 'logFile' | 'onChange' | 'noteProcess' | 'noteEnded' | 'parkAfterMs' | 'shown'
+  | 'definition'
+  | 'logFile'
+  | 'onChange'
+  | 'noteProcess'
+  | 'noteEnded'
+  | 'parkAfterMs'
+  | 'shown'
+  | 'draining'
 > & {
   readonly assigned: Assigned;
   readonly logFile: (instance: InstanceId) => string | null;
@@ -140,6 +154,22 @@ class InstanceSet implements Instances {
     await this.end(old);
   }
 
+  async setDraining(instances: readonly InstanceId[], draining: boolean): Promise<void> {
+    const { assigned } = this.options;
+    const runners = instances.map((instance) => this.find(instance));
+    const drained = new Set(assigned.drained());
+    for (const instance of instances) drained[draining ? 'add' : 'delete'](instance);
+    await assigned.noteDrained(drained);
+    for (const runner of runners) runner.setDraining(draining);
+  }
+
+  forgetDrains(except: ReadonlySet<InstanceId>): Promise<void> {
+    const { assigned } = this.options;
+    return assigned.noteDrained(
+      new Set([...assigned.drained()].filter((instance) => except.has(instance))),
+    );
+  }
+
   async stop(instances: readonly InstanceId[]): Promise<void> {
     await Promise.all(
       instances.map(async (instance) => {
@@ -200,6 +230,7 @@ class InstanceSet implements Instances {
       definition,
       logFile: logFile(placement.instance),
       shown,
+      draining: assigned.drained().has(placement.instance),
       parkAfterMs: min === 0 ? (idleMs ?? DEFAULT_IDLE_MS) : null,
       noteProcess: (process) => assigned.noteProcess(key, process),
       noteEnded: () => assigned.noteEnded(key),

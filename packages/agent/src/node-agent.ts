@@ -3,16 +3,7 @@
  * observed state comes from the driver, assigned state is a journal; each is read again after a crash or a change. Owns
  * who does what when: the opening, the turns of changes, the end. Every rule is in the files and packages below.
  */
-import {
-  type CallOptions,
-  type Fleet,
-  type InstanceId,
-  type Inventory,
-  isAbort,
-  type Lease,
-  type Plan,
-  type WorkloadName,
-} from '@aim-gpu/core';
+import type { CallOptions, Fleet, InstanceId, Inventory, Lease, Plan } from '@aim-gpu/core';
 import { adoptEngines, stopTenures } from './adopt-engines.js';
 import type {
   Agent,
@@ -25,21 +16,18 @@ import type {
 } from './agent.js';
 import { agentClosed, fixedFleet, nodeNotInFleet, notOpen } from './agent-errors.js';
 import { toApplyDiff } from './apply-diff.js';
-import { createAssigned } from './assigned.js';
+import { composeNode } from './compose-node.js';
 import type { ControlTarget } from './control-target.js';
-import { createDesiredStore, type DesiredStore } from './desired.js';
-import { createEndpointDirectory, type WritableDirectory } from './endpoint-directory.js';
-import { createEventJournal } from './event-journal.js';
-import { createEventLog, type WritableEventLog } from './event-log.js';
-import { createInstances, type Instances } from './instances.js';
-import { createKeeper, type Keeper } from './keeper.js';
+import type { DesiredStore } from './desired.js';
+import type { WritableDirectory } from './endpoint-directory.js';
+import type { WritableEventLog } from './event-log.js';
+import type { Instances } from './instances.js';
+import type { Keeper } from './keeper.js';
 import { reachLayouts, readLayouts, repairLayouts } from './layouts.js';
-import { createNodeChanges, type NodeChanges, toWish } from './node-changes.js';
-import { createNodeState, type NodeState } from './node-state.js';
+import { type NodeChanges, toWish } from './node-changes.js';
+import type { NodeState } from './node-state.js';
 import { type NodeParts, restartInstance, type Wish } from './reconcile.js';
-import { createStartTimes } from './start-times.js';
 import type { InstanceStatus, StatusDocument } from './status.js';
-import { createTurns } from './turns.js';
 
 /** Makes an agent. Nothing happens before {@link Agent.open}. */
 export function createAgent(options: AgentOptions): Agent {
@@ -66,55 +54,19 @@ class NodeAgent implements Agent {
   private stopWatching: () => void = () => undefined;
 
   constructor(options: AgentOptions) {
-    const { clock, rng, store } = options;
     this.options = options;
-    this.events = createEventLog({ clock, journal: createEventJournal(options) });
-    const startTimes = createStartTimes({ clock });
-    const { expectedReadyMs } = startTimes;
-    this.directory = createEndpointDirectory({
-      expectedReadyMs,
-      onRequest: (workload) => this.wake(workload),
-    });
-    const assigned = createAssigned(store);
-    this.instances = createInstances({
-      assigned,
-      launcher: options.launcher,
-      directory: this.directory,
-      turns: createTurns(),
-      clock,
-      rng,
-      logger: options.logger,
-      metrics: options.metrics,
-      host: options.engineHost ?? '127.0.0.1',
-      logFile: (instance) => options.logFile?.(instance) ?? null,
-      ...(options.runnerTiming === undefined ? {} : { timing: options.runnerTiming }),
-    });
-    const { instances, directory, events } = this;
-    this.parts = { options, instances, assigned };
-    this.store = createDesiredStore(store);
-    const state = createNodeState({ options, events, directory, instances, store: this.store });
-    this.state = state;
-    this.instances.subscribe((status) => {
-      startTimes.note(status);
-      state.noteInstance(status);
-    });
-    this.changes = createNodeChanges({
-      parts: this.parts,
-      state,
-      events,
-      keep: () => void this.keeper.keep(),
+    const node = composeNode(options, {
+      inTurn: (work) => this.inTurn({}, work),
       isClosed: () => this.closed.signal.aborted,
     });
-    this.keeper = createKeeper({
-      clock,
-      rng,
-      work: (onBegin) =>
-        this.inTurn({}, async (signal) => {
-          onBegin();
-          await this.changes.restore(signal);
-        }),
-      onFailure: (error) => this.noteSetback(error),
-    });
+    this.directory = node.directory;
+    this.events = node.events;
+    this.parts = node.parts;
+    this.instances = node.parts.instances;
+    this.store = node.store;
+    this.state = node.state;
+    this.changes = node.changes;
+    this.keeper = node.keeper;
   }
 
   get fleet(): Fleet {
@@ -196,11 +148,10 @@ class NodeAgent implements Agent {
     return runner.status();
   }
 
-  drain(instance: InstanceId | null, { undo }: { readonly undo: boolean }): void {
+  async drain(instance: InstanceId | null, { undo }: { readonly undo: boolean }): Promise<void> {
     const which =
       instance === null ? this.instances.statuses().map((each) => each.instance) : [instance];
-    const runners = which.map((each) => this.instances.find(each));
-    for (const runner of runners) runner.setDraining(!undo);
+    await this.instances.setDraining(which, !undo);
     const message = undo ? 'takes requests again' : 'takes no new requests';
     for (const subject of which) this.events.add({ event: 'instance-drain', subject, message });
   }
@@ -254,23 +205,6 @@ class NodeAgent implements Agent {
     });
     this.turn = done.catch(() => undefined);
     return done;
-  }
-
-  /** A driver that cannot be read now is no reason to touch engines that serve: it is tried again. */
-  private noteSetback(error: unknown): boolean {
-    if (this.closed.signal.aborted || isAbort(error)) return false;
-    const message = error instanceof Error ? error.message : String(error);
-    this.options.logger.warn('node-not-kept', { message });
-    this.events.add({ event: 'node-not-kept', subject: this.options.node, message });
-    return true;
-  }
-
-  private wake(workload: WorkloadName): void {
-    for (const status of this.instances.statuses()) {
-      if (status.workload === workload && status.state === 'parked') {
-        this.instances.find(status.instance).wake();
-      }
-    }
   }
 
   private noteChange(inventory: Inventory): void {

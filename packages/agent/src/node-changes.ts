@@ -95,7 +95,7 @@ class ChangesOfNode implements NodeChanges {
     options: ChangeOptions,
     take: () => void = () => undefined,
   ): Promise<void> {
-    const { state, events, keep, isClosed } = this.tools;
+    const { parts, state, events, keep, isClosed } = this.tools;
     await this.refuse(wish, options.signal);
     const { desired: previous, asked } = state;
     take();
@@ -106,6 +106,8 @@ class ChangesOfNode implements NodeChanges {
     try {
       await state.want({ ...wish, served: wish.fleet, degradations: [] });
       await this.reconcile(options);
+      const placed = placementsOf(wish, parts).map(({ instance }) => instance);
+      await parts.instances.forgetDrains(new Set(placed));
       events.add({ event: 'apply-done', subject, message: `fleet ${wish.fleet.name}` });
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);

@@ -4,8 +4,8 @@
 
 /** How patient a runner is. */
 export interface RunnerTiming {
-  /** From launch until it must answer its health check. A cold start with JIT compilation takes minutes. */
-  readonly readyTimeoutMs: number;
+  /** From launch until it must answer its health check; null for what its weights allow (start-limit.ts). */
+  readonly readyTimeoutMs: number | null;
   readonly pollMs: number;
   /** From SIGTERM to SIGKILL. */
   readonly graceMs: number;
@@ -32,12 +32,11 @@ export interface RunnerTiming {
 /**
  * What a runner takes unless told otherwise. A dead engine is noticed at once by its exit, one that was stopped by a
  * signal within 4 s, one in use that does not answer within 13 s, an idle one within 23 s, one whose process computes
- * within 25 s: a long prefill
- * may hold up a Python server for seconds, and killing an engine that works costs more than waiting for one that does
- * not.
+ * within 25 s: a long prefill may hold up a Python server for seconds, and killing an engine that works costs more than
+ * waiting for one that does not.
  */
 export const DEFAULT_TIMING: RunnerTiming = {
-  readyTimeoutMs: 20 * 60_000,
+  readyTimeoutMs: null,
   pollMs: 100,
   graceMs: 5000,
   drainMs: 30_000,

@@ -22,14 +22,17 @@ export function toExitTrouble(options: {
 }): Trouble {
   const { instance, engine, process, exit } = options;
   const words = process.lastOutput();
-  const last = words.at(-1);
-  const how = describeEnd(exit);
   return (
     engine.explainExit(words) ?? {
-      message: last === undefined ? `engine ${how}` : `engine ${how}; its last words: ${last}`,
+      message: withLastWords(`engine ${describeEnd(exit)}`, words),
       hint: logHint(instance),
     }
   );
+}
+
+function withLastWords(what: string, words: readonly string[]): string {
+  const last = words.at(-1);
+  return last === undefined ? what : `${what}; its last words: ${last}`;
 }
 
 function describeEnd({ code, signal }: ProcessExit): string {
@@ -49,10 +52,18 @@ export function toHungTrouble(instance: InstanceId, why: 'hung' | 'stopped'): Tr
   };
 }
 
-/** The trouble of an engine that was not ready in time. */
-export function toLateTrouble(instance: InstanceId, readyTimeoutMs: number): Trouble {
+/** The trouble of an engine that ran and was not ready in time. */
+export function toLateTrouble(options: {
+  readonly instance: InstanceId;
+  readonly process: RunningProcess;
+  readonly limitMs: number;
+}): Trouble {
+  const { instance, process, limitMs } = options;
   return {
-    message: `did not become ready within ${readyTimeoutMs / 1000} s`,
+    message: withLastWords(
+      `engine did not become ready within ${Math.round(limitMs / 1000)} s`,
+      process.lastOutput(),
+    ),
     hint: logHint(instance),
   };
 }

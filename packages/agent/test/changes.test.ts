@@ -235,12 +235,14 @@ describe('a ready engine', () => {
     const bench = createBench({ workloads: [plain('chat')] });
     const { agent } = bench;
     await bench.bringUp();
-    agent.drain(CHAT_0, { undo: false });
+    await agent.drain(CHAT_0, { undo: false });
     expect(agent.directory.endpoints(CHAT)[0]?.state).toBe('draining');
     expect((await agent.status()).instances[0]?.draining).toBe(true);
-    agent.drain(null, { undo: true });
+    await agent.drain(null, { undo: true });
     expect(agent.directory.endpoints(CHAT)[0]?.state).toBe('ready');
-    expect(() => agent.drain(instanceId(CHAT, 7), { undo: false })).toThrow('no instance chat-7');
+    await expect(agent.drain(instanceId(CHAT, 7), { undo: false })).rejects.toThrow(
+      'no instance chat-7',
+    );
   });
 
   test('gets a new process when told so', async () => {

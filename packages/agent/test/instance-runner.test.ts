@@ -253,7 +253,25 @@ describe('a failure', () => {
     await clock.advance(3000);
     await until(clock, isIn('restarting'));
     expect(launcher.alive()).toEqual([]);
-    expect(runner.status().trouble?.message).toBe('did not become ready within 3 s');
+    expect(runner.status().trouble?.message).toBe(
+      'engine did not become ready within 3 s; its last words: loading weights',
+    );
+  });
+
+  test('the time a start has follows from its weights, and its last words are quoted', async () => {
+    const { runner, clock, launcher, engine, isIn } = aRunner({ timing: { pollMs: 10_000 } });
+    engine.health = 'loading';
+    runner.start();
+    await until(clock, () => launcher.launched.length > 0);
+    // 16.06 GB at 100 MB/s and ten minutes for everything else.
+    await clock.advance(760_000);
+    expect(runner.status().state).toBe('starting');
+    await clock.advance(1000);
+    await until(clock, isIn('restarting'));
+    expect(launcher.alive()).toEqual([]);
+    expect(runner.status().trouble?.message).toBe(
+      'engine did not become ready within 761 s; its last words: loading weights',
+    );
   });
 
   test('a question that goes wrong leaves no process behind', async () => {

@@ -1,4 +1,10 @@
-import { type InstanceId, instanceId, type Workload, workloadName } from '@aim-gpu/core';
+import {
+  type InstanceId,
+  instanceId,
+  type StateStore,
+  type Workload,
+  workloadName,
+} from '@aim-gpu/core';
 import { aWorkload, createMemoryStateStore } from '@aim-gpu/core/testing';
 import { describe, expect, test } from 'vitest';
 import { createAssigned } from '../src/assigned.js';
@@ -88,6 +94,97 @@ describe('a lasting agent', () => {
     await second.run(second.agent.open());
     expect(host.processes.reclaimed).toEqual(['chat-0', 'code-0', 'draft-0']);
     await second.until(() => host.processes.alive().length === 3, 50);
+  });
+
+  test('keeps to what was drained, whatever became of its process, until that is undone', async () => {
+    const host = createHost();
+    const first = host.next();
+    await first.bringUp();
+    const CODE = instanceId(workloadName('code'), 0);
+    await first.agent.drain(CHAT, { undo: false });
+    await first.agent.drain(CODE, { undo: false });
+    const draining = async ({ agent }: typeof first) =>
+      (await agent.status()).instances
+        .filter((each) => each.draining)
+        .map((each) => each.instance)
+        .sort();
+
+    // One is taken over, the other has died.
+    host.processes.alive()[1]?.crash();
+    const second = host.next();
+    await second.run(second.agent.open());
+    await second.until(() => host.processes.alive().length === 3, 50);
+    await second.run(second.agent.settled(CODE));
+    expect(await draining(second)).toEqual([CHAT, CODE]);
+    for (const name of ['chat', 'code']) {
+      const [endpoint] = second.agent.directory.endpoints(workloadName(name));
+      expect(endpoint).toMatchObject({ state: 'draining' });
+    }
+    await second.run(second.agent.restart(CHAT));
+    await second.run(second.agent.settled(CHAT));
+    expect(await draining(second)).toEqual([CHAT, CODE]);
+
+    await second.agent.drain(CODE, { undo: true });
+    const third = host.next();
+    await third.run(third.agent.open());
+    await third.run(third.agent.settled(CODE));
+    expect(await draining(third)).toEqual([CHAT]);
+  });
+
+  test('forgets a drain with the instance, or when everything is stopped', async () => {
+    const host = createHost();
+    const first = host.next();
+    await first.bringUp();
+    await first.agent.drain(null, { undo: false });
+    const models = first.fleet.models.filter(({ name }) => name !== 'chat');
+    for (const fleet of [{ ...first.fleet, models }, first.fleet]) {
+      // Until the cards have settled.
+      await first.clock.advance(5000);
+      await first.run(first.agent.applyFleet(fleet));
+    }
+    const drained = (await first.agent.status()).instances.filter((each) => each.draining);
+    expect(drained.map(({ instance }) => instance)).toEqual(['code-0', 'draft-0']);
+    await first.run(first.agent.close());
+    const assigned = createAssigned(host.memory);
+    await assigned.load();
+    expect(assigned.drained().size).toBe(0);
+  });
+
+  test('a drain that cannot be written down does not happen', async () => {
+    const memory = createMemoryStateStore();
+    let full = false;
+    const store: StateStore = {
+      ...memory,
+      journal: <T>(name: string) => {
+        const inner = memory.journal<T>(name);
+        const append = (record: T): Promise<void> =>
+          full ? Promise.reject(new Error('the disk is full')) : inner.append(record);
+        return { ...inner, append };
+      },
+    };
+    const first = createBench({ memory: store, workloads: [exclusive('chat')], lasting: true });
+    await first.bringUp();
+    full = true;
+    await expect(first.agent.drain(CHAT, { undo: false })).rejects.toThrow('the disk is full');
+    expect((await first.agent.status()).instances[0]?.draining).toBe(false);
+    full = false;
+    await first.agent.drain(CHAT, { undo: false });
+    expect((await first.agent.status()).instances[0]?.draining).toBe(true);
+  });
+
+  test('a drain is still known when the journal was rewritten', async () => {
+    const memory = createMemoryStateStore();
+    const assigned = createAssigned(memory);
+    await assigned.noteDrained(new Set([CHAT]));
+    await assigned.noteDrained(new Set([CHAT]));
+    expect(await memory.journal('assigned').read()).toHaveLength(2);
+    for (let turn = 0; turn < 300; turn += 1) {
+      await assigned.noteDrained(new Set(turn % 2 === 0 ? [] : [CHAT]));
+    }
+    expect((await memory.journal('assigned').read()).length).toBeLessThan(260);
+    const next = createAssigned(memory);
+    await next.load();
+    expect([...next.drained()]).toEqual([CHAT]);
   });
 
   test('waits a short time only for a hung engine it took over', async () => {

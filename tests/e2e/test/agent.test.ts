@@ -125,13 +125,18 @@ describe('kill -9 of the agent', () => {
     expect(fresh).not.toBe(old);
   });
 
-  it('SIGTERM leaves them too', { timeout: 60_000 }, async () => {
+  it('SIGTERM leaves them too, and what was drained stays so', { timeout: 60_000 }, async () => {
     const before = pidsOf(await viewNode(place.stateDirectory));
+    await command('drain', 'e-0');
     agent.signal('SIGTERM');
     expect(await agent.exited).toBe(0);
     agent = await startAgent(fleet, place.stateDirectory, ports);
     await untilReady();
     expect(pidsOf(await viewNode(place.stateDirectory))).toEqual(before);
+    expect((await command('status')).stdout).toContain('draining');
+    await command('drain', 'e-0', '--undo');
+    expect((await command('status')).stdout).not.toContain('draining');
+    expect(await ask(agent.ready.gateway, 'e')).toBe(200);
   });
 });
 

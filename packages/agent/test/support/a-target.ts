@@ -39,7 +39,10 @@ export function aTarget(
     fleet: () => aFleet(),
     readFleet: () => Promise.resolve(aFleet()),
     applyFleet: () => Promise.reject(new Error('not asked for here')),
-    drain: (instance, options) => void asked.push({ instance, ...options }),
+    drain: (instance, options) => {
+      asked.push({ instance, ...options });
+      return Promise.resolve();
+    },
     restart: (instance) => {
       asked.push({ restart: instance });
       return Promise.resolve();

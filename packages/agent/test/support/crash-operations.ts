@@ -154,9 +154,9 @@ export const CRASH_OPERATIONS: readonly CrashOperation[] = [
     name: 'drain and undo',
     models: [plain('chat')],
     operate: async (host) => {
-      host.bench().agent.drain(first('chat'), { undo: false });
+      await host.bench().agent.drain(first('chat'), { undo: false });
       await host.advance(50);
-      host.bench().agent.drain(first('chat'), { undo: true });
+      await host.bench().agent.drain(first('chat'), { undo: true });
       await host.advance(50);
     },
   },

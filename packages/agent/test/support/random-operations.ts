@@ -143,7 +143,7 @@ async function disturb(host: Host, rng: Rng, kind: string): Promise<number> {
   if (kind === 'kill') await host.killAgent();
   if (kind === 'reboot') await host.reboot();
   if (kind === 'restart' && victim !== null) await host.restart(victim.name as InstanceId);
-  if (kind === 'drain' && victim !== null) host.drainAndBack(victim.name as InstanceId);
+  if (kind === 'drain' && victim !== null) await host.drainAndBack(victim.name as InstanceId);
   return kind === 'hang' ? host.hangAll() : 0;
 }
 
@@ -216,9 +216,9 @@ function createHost() {
       accepted = fleet;
     },
     restart: (instance: InstanceId) => bench.run(bench.agent.restart(instance)),
-    drainAndBack: (instance: InstanceId) => {
-      bench.agent.drain(instance, { undo: false });
-      bench.agent.drain(instance, { undo: true });
+    drainAndBack: async (instance: InstanceId) => {
+      await bench.agent.drain(instance, { undo: false });
+      await bench.agent.drain(instance, { undo: true });
     },
     /** Its process is gone; its engines and files are not. */
     killAgent: async () => {
