@@ -93,6 +93,14 @@ const ROWS: readonly Row[] = [
     holds: (ours) => ours <= 4_000,
   },
   {
+    row: 'admit-awaited',
+    size: 100_000,
+    subjects: ['qos', 'async.priorityQueue', 'p-queue'],
+    unit: 'ns',
+    goal: 'for comparison: with an async function of each caller',
+    holds: () => true,
+  },
+  {
     row: 'memory-bytes',
     size: 100_000,
     subjects: ['qos'],

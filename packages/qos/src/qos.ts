@@ -229,7 +229,7 @@ export function createQos(options: QosOptions): Qos {
         if (tpotMs === null || !pool.endpoints.has(endpoint)) continue;
         const target = guardedTpotMs(pool);
         const isBreach = target !== null && guards.of(capacity).tempo(tpotMs, target, now);
-        if (isBreach && pool.hasLower(GUARDED_RANK)) capacity.slow(now, 0);
+        if (isBreach && pool.bands.hasLower(GUARDED_RANK)) capacity.slow(now, 0);
       }
       changed(endpoint);
     },
@@ -240,7 +240,7 @@ export function createQos(options: QosOptions): Qos {
     admit: (request, { signal } = {}) => admissions.admit(request, signal),
     tryAdmit: (request) => admissions.tryAdmit(request),
     predictedWaitMs: ({ model, band, tenant, weight }) =>
-      pools.get(model)?.predictedWaitMs(bandRank(band), tenant, weight) ?? null,
+      pools.get(model)?.waits.predictedMs(bandRank(band), tenant, weight) ?? null,
     report: () => toReport(context, nowMs()),
     demand: () => toDemand(context, nowMs()),
     snapshot: () => toSnapshot(context, nowMs(), context.clock.epochMs()),

@@ -7,10 +7,13 @@ import type {
   Admission,
   createMemoryCounterStore,
   createQos,
+  createSharedLimits,
   explainRefusal,
   FairQueue,
   Granted,
+  LimitKind,
   LimitResult,
+  Limits,
   OfferResult,
   ParsedSnapshot,
   Permit,
@@ -20,6 +23,9 @@ import type {
   Refusal,
   RefusalReason,
   Reservation,
+  SharedLimitResult,
+  SharedLimits,
+  SharedReservation,
 } from '../src/index.js';
 
 describe('an admission', () => {
@@ -43,6 +49,36 @@ describe('an admission', () => {
     expectTypeOf<Parameters<typeof createQos>[0]['clock']>().toEqualTypeOf<Clock>();
     expectTypeOf<Permit>().toExtend<AsyncDisposable>();
     expectTypeOf<Qos>().toExtend<Disposable>();
+  });
+});
+
+describe('shared limits', () => {
+  it('take any counter store and nothing else', () => {
+    expectTypeOf<Parameters<typeof createSharedLimits>>().toEqualTypeOf<
+      [options: { readonly store: CounterStore }]
+    >();
+    expectTypeOf<ReturnType<typeof createSharedLimits>>().toEqualTypeOf<SharedLimits>();
+  });
+
+  it('answer by a promise of a reservation or of the refusing account', () => {
+    expectTypeOf<Awaited<ReturnType<SharedLimits['reserve']>>>().toEqualTypeOf<SharedLimitResult>();
+    type Taken = Extract<SharedLimitResult, { ok: true }>;
+    type Refused = Extract<SharedLimitResult, { ok: false }>;
+    expectTypeOf<Taken['reservation']>().toEqualTypeOf<SharedReservation>();
+    expectTypeOf<Taken>().not.toHaveProperty('retryAfterMs');
+    expectTypeOf<Refused['kind']>().toEqualTypeOf<LimitKind>();
+    expectTypeOf<Refused['retryAfterMs']>().toEqualTypeOf<number>();
+    expectTypeOf<Refused>().not.toHaveProperty('reservation');
+  });
+
+  it('take the same subjects and costs as limits of one process', () => {
+    type Local = Parameters<Limits['reserve']>;
+    type Shared = Parameters<SharedLimits['reserve']>;
+    expectTypeOf<Shared[0]>().toEqualTypeOf<Local[0]>();
+    expectTypeOf<Shared[1]>().toEqualTypeOf<Local[1]>();
+    // A settlement is awaited where the store is: in one process it is done at once.
+    expectTypeOf<ReturnType<SharedReservation['settle']>>().toEqualTypeOf<Promise<void>>();
+    expectTypeOf<ReturnType<Reservation['settle']>>().toEqualTypeOf<void>();
   });
 });
 

@@ -53,7 +53,7 @@ export class Entrance {
     const prompt = toCost(request.promptTokens);
     const max = request.maxOutputTokens ?? null;
     const high = pool.outputs.high(max, nowMs);
-    const state = pool.state(rank);
+    const state = pool.bands.of(rank);
     state.seenMs = nowMs;
     state.requests.add(1, nowMs);
     state.offered.add(prompt + high, nowMs);
@@ -101,7 +101,7 @@ export class Entrance {
   /** Puts a flight into its queue; the refusal when it should not wait or has no room. */
   enqueue(flight: Flight, pool: ModelPool, nowMs: number): Admission | null {
     const { request, rank } = flight;
-    const { policy } = pool.state(rank);
+    const { policy } = pool.bands.of(rank);
     const isEmptyPool = pool.ready.length === 0;
     const own = request.deadlineMs ?? null;
     const patienceMs = Math.min(
@@ -109,14 +109,14 @@ export class Entrance {
       isEmptyPool ? this.#context.emptyPoolWaitMs : policy.ttlMs,
     );
     if (!isEmptyPool && pool.queue.count > 0) {
-      const waitMs = pool.predictedWaitMs(rank, request.tenant, request.weight);
+      const waitMs = pool.waits.predictedMs(rank, request.tenant, request.weight);
       const newcomer = { band: request.band, waitMs, patienceMs, own: own !== null };
       if (!this.#feasibilityOf(pool).allows(newcomer)) {
         return this.#refusals.refuse(flight, 'infeasible', nowMs);
       }
     }
     // Who is sent at once takes no room in the queue, so there is nothing to shed.
-    const level = rank === 0 || pool.queue.count === 0 ? 0 : pool.shedLevel(rank, nowMs);
+    const level = rank === 0 || pool.queue.count === 0 ? 0 : pool.waits.shedLevel(rank, nowMs);
     pool.queue.scaleBound(rank, level === 0 ? 1 : SHED_SHARE ** level);
     setTimes(flight, patienceMs, policy.ttlMs, nowMs);
     if (!pool.queue.offer(flight, rank, request.tenant, toWeight(request.weight), nowMs)) {
@@ -139,7 +139,7 @@ export class Entrance {
       return this.#refusals.refuse(flight, 'queue_full', nowMs);
     }
     // It may come back by `retry`, and waits no longer than it wanted then.
-    const { ttlMs } = pool.state(rank).policy;
+    const { ttlMs } = pool.bands.of(rank).policy;
     setTimes(flight, request.deadlineMs ?? ttlMs, ttlMs, nowMs);
     pool.send(flight, capacity, nowMs);
     return flight;

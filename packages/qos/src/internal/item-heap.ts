@@ -1,7 +1,7 @@
 /**
  * A 4-ary heap of items by a key, equal keys by arrival. Owns the order only. An item that leaves from the middle is not
  * looked for: its entry is passed over when it comes up. So a cancel is O(1), and moving an entry touches two arrays of
- * numbers and never an item, which is what counts at a million of them.
+ * numbers and no item unless keys are equal, which is what counts at a million of them.
  */
 import type { QueueItem } from './queue-item.js';
 
@@ -14,8 +14,8 @@ export class ItemHeap {
   live: number = 0;
   /** Entries, left-over ones included. */
   #size: number = 0;
-  /** Key and sequence side by side: the four children of a node are next to each other. */
-  #keys: Float64Array = new Float64Array(FIRST_ENTRIES << 1);
+  /** The four children of a node are next to each other. */
+  #keys: Float64Array = new Float64Array(FIRST_ENTRIES);
   #places: Int32Array = new Int32Array(FIRST_ENTRIES);
   /** Items by place, and the free places. */
   readonly #items: (QueueItem | null)[] = [];
@@ -36,7 +36,7 @@ export class ItemHeap {
       place = this.#items.length;
       this.#items.push(item);
     } else this.#items[place] = item;
-    this.#rise(index, place, key, item.sequence);
+    this.#rise(index, place, key);
   }
 
   /** The first item; null without any. */
@@ -70,19 +70,16 @@ export class ItemHeap {
 
   /** Drops left-over entries from the top. */
   #pass(): void {
-    while (this.#size > 0 && this.#gone.delete(this.#keys[1] as number)) this.#pop();
+    while (this.#size > 0 && this.#gone.delete(this.#sequence(this.#places[0] as number))) {
+      this.#pop();
+    }
   }
 
   #pop(): void {
-    const keys = this.#keys;
-    const places = this.#places;
     const last = this.#size - 1;
     this.#size = last;
-    this.#release(places[0] as number);
-    if (last === 0) return;
-    const key = keys[last << 1] as number;
-    const sequence = keys[(last << 1) + 1] as number;
-    this.#sink(0, places[last] as number, key, sequence);
+    this.#release(this.#places[0] as number);
+    if (last > 0) this.#sink(0, this.#places[last] as number, this.#keys[last] as number);
   }
 
   #release(place: number): void {
@@ -90,26 +87,29 @@ export class ItemHeap {
     this.#free.push(place);
   }
 
-  #rise(start: number, place: number, key: number, sequence: number): void {
+  #sequence(place: number): number {
+    return (this.#items[place] as QueueItem).sequence;
+  }
+
+  #rise(start: number, place: number, key: number): void {
     const keys = this.#keys;
     const places = this.#places;
     let index = start;
     while (index > 0) {
       const parent = (index - 1) >> 2;
-      const parentKey = keys[parent << 1] as number;
-      const parentSequence = keys[(parent << 1) + 1] as number;
-      if (!(key < parentKey || (key === parentKey && sequence < parentSequence))) break;
-      places[index] = places[parent] as number;
-      keys[index << 1] = parentKey;
-      keys[(index << 1) + 1] = parentSequence;
+      const parentKey = keys[parent] as number;
+      if (key > parentKey) break;
+      const parentPlace = places[parent] as number;
+      if (key === parentKey && this.#sequence(place) > this.#sequence(parentPlace)) break;
+      places[index] = parentPlace;
+      keys[index] = parentKey;
       index = parent;
     }
     places[index] = place;
-    keys[index << 1] = key;
-    keys[(index << 1) + 1] = sequence;
+    keys[index] = key;
   }
 
-  #sink(start: number, place: number, key: number, sequence: number): void {
+  #sink(start: number, place: number, key: number): void {
     const keys = this.#keys;
     const places = this.#places;
     const size = this.#size;
@@ -119,27 +119,29 @@ export class ItemHeap {
       if (first >= size) break;
       const end = Math.min(first + 4, size);
       let best = first;
-      let bestKey = keys[first << 1] as number;
+      let bestKey = keys[first] as number;
       for (let child = first + 1; child < end; child += 1) {
-        const childKey = keys[child << 1] as number;
+        const childKey = keys[child] as number;
         if (childKey > bestKey) continue;
-        const isTie = childKey === bestKey;
-        if (isTie && (keys[(child << 1) + 1] as number) >= (keys[(best << 1) + 1] as number)) {
-          continue;
-        }
+        if (childKey === bestKey && !this.#isOlder(child, best)) continue;
         best = child;
         bestKey = childKey;
       }
-      const bestSequence = keys[(best << 1) + 1] as number;
-      if (!(bestKey < key || (bestKey === key && bestSequence < sequence))) break;
-      places[index] = places[best] as number;
-      keys[index << 1] = bestKey;
-      keys[(index << 1) + 1] = bestSequence;
+      if (bestKey > key) break;
+      const bestPlace = places[best] as number;
+      if (bestKey === key && this.#sequence(bestPlace) > this.#sequence(place)) break;
+      places[index] = bestPlace;
+      keys[index] = bestKey;
       index = best;
     }
     places[index] = place;
-    keys[index << 1] = key;
-    keys[(index << 1) + 1] = sequence;
+    keys[index] = key;
+  }
+
+  /** Whether the item of one entry came before that of another. */
+  #isOlder(index: number, other: number): boolean {
+    const places = this.#places;
+    return this.#sequence(places[index] as number) < this.#sequence(places[other] as number);
   }
 
   /** Drops all left-over entries and makes a heap of the rest. */
@@ -149,21 +151,18 @@ export class ItemHeap {
     let kept = 0;
     for (let index = 0; index < this.#size; index += 1) {
       const place = places[index] as number;
-      const sequence = keys[(index << 1) + 1] as number;
-      if (this.#gone.has(sequence)) {
+      if (this.#gone.has(this.#sequence(place))) {
         this.#release(place);
         continue;
       }
       places[kept] = place;
-      keys[kept << 1] = keys[index << 1] as number;
-      keys[(kept << 1) + 1] = sequence;
+      keys[kept] = keys[index] as number;
       kept += 1;
     }
     this.#gone.clear();
     this.#size = kept;
     for (let index = (kept - 2) >> 2; index >= 0; index -= 1) {
-      const key = keys[index << 1] as number;
-      this.#sink(index, places[index] as number, key, keys[(index << 1) + 1] as number);
+      this.#sink(index, places[index] as number, keys[index] as number);
     }
   }
 

@@ -7,30 +7,23 @@ import type { RefusalReason } from '../admission.js';
 import { type BandPolicy, bandOfRank, bandRank, type LatencyTargets } from '../bands.js';
 import { type Brownout, createBrownout } from '../brownout.js';
 import type { BurstPool } from '../burst-pool.js';
-import { createDrainRate, type DrainRate } from '../drain-rate.js';
 import type { EndpointCapacity, EndpointSpec } from '../endpoint-capacity.js';
 import { createQueueCore } from '../fair-queue.js';
 import type { FairQueueOptions } from '../fair-queue-interface.js';
 import { createOutputEstimate, type OutputEstimate } from '../output-estimate.js';
 import { createReservations, type Reservations } from '../reservations.js';
-import type { SloTracker } from '../slo-tracker.js';
-import { BandState } from './band-state.js';
 import type { Flight } from './flight.js';
 import { GUARDED_RANK } from './group-guards.js';
+import { PoolBands } from './pool-bands.js';
 import { type PoolEndpoint, PoolEndpoints } from './pool-endpoints.js';
+import { PoolWaits } from './pool-waits.js';
 import { ALL_BANDS, type QueueCore } from './queue-core.js';
 import type { TenantLane } from './tenant-lane.js';
 
-/** Seconds of a tenant's fair share that it may owe when it returns. */
-const DEBT_SECONDS = 60;
-/** Holdback of lower bands ends this long after a higher band was last seen. */
-const HOLDBACK_MEMORY_MS = 10_000;
 /** How often a queue before idle endpoints, or one that a guard or reservation holds, is looked at. */
 const LOOK_AGAIN_MS = 250;
 /** From this band on, device groups and brown-outs hold back. */
 const HELD_BACK_RANK: number = bandRank('batch');
-/** What the queue says of a band in which nothing waits. */
-const UNKNOWN = Number.POSITIVE_INFINITY;
 
 /** What a pool needs of the qos object. */
 export interface PoolHost {
@@ -50,12 +43,10 @@ export interface PoolHost {
 export class ModelPool {
   readonly name: string;
   band: Band;
-  targets: LatencyTargets | null;
+  readonly bands: PoolBands;
   readonly queue: QueueCore<Flight>;
   readonly outputs: OutputEstimate = createOutputEstimate();
-  /** Of all bands together, in tokens sent while anything waited. */
-  readonly drain: DrainRate;
-  readonly bands: readonly BandState[];
+  readonly waits: PoolWaits;
   readonly reservations: Reservations = createReservations();
   readonly brownout: Brownout;
   readonly burst: BurstPool | null;
@@ -75,30 +66,17 @@ export class ModelPool {
     this.name = name;
     this.#host = host;
     this.band = model.band;
-    this.targets = model.targets;
     this.burst = model.burst;
-    this.drain = createDrainRate(model.tokensPerSecond);
+    this.bands = new PoolBands(host.policies, model.band, model.targets);
     this.queue = createQueueCore<Flight>({
       ...host.queue,
-      debtCap: (band, weight) => this.#debtCap(bandRank(band), weight),
+      debtCap: (band, weight) => this.waits.debtCap(bandRank(band), weight),
     });
+    this.waits = new PoolWaits(this.queue, this.bands, model.tokensPerSecond);
     this.#endpoints = new PoolEndpoints(host.freshMs, (rank, capacity, nowMs) =>
       this.ceiling(rank, capacity, nowMs),
     );
-    this.bands = host.policies.map(
-      (policy, rank) => new BandState(bandOfRank(rank), rank, policy, this.#targetsOf(rank)),
-    );
-    this.brownout = createBrownout({
-      guarded: () =>
-        this.bands
-          .slice(0, GUARDED_RANK + 1)
-          .map((state) => state.trackerIfUsed)
-          .filter((tracker): tracker is SloTracker => tracker !== null),
-    });
-  }
-
-  state(rank: number): BandState {
-    return this.bands[rank] as BandState;
+    this.brownout = createBrownout({ guarded: () => this.bands.guardedTrackers() });
   }
 
   get endpoints(): ReadonlyMap<string, PoolEndpoint> {
@@ -121,32 +99,6 @@ export class ModelPool {
     return this.#endpoints.set(specs);
   }
 
-  /**
-   * Predicted wait of a newcomer, in milliseconds; 0 with nothing ahead, null when not known. A tenant is told what
-   * fairness gives it, not the whole queue: an elephant's backlog is not everybody's.
-   */
-  predictedWaitMs(rank: number, tenant?: string, weight: number = 1): number | null {
-    const above = rank === 0 ? 0 : this.queue.tokensAhead(rank - 1);
-    const within = this.queue.band(rank).tokensBefore(tenant, weight);
-    if (above + within === 0) return 0;
-    const whole = this.drain.tokensPerSecond();
-    const own = this.state(rank).drain.tokensPerSecond() ?? whole;
-    if (whole === null || own === null || whole <= 0 || own <= 0) return null;
-    return (above / whole + within / own) * 1000;
-  }
-
-  /** How far the highest standing queue above a band has gone. */
-  shedLevel(rank: number, nowMs: number): number {
-    let level = 0;
-    for (let higher = 0; higher < rank; higher += 1) {
-      const { codel } = this.state(higher);
-      if (codel === null) continue;
-      const oldestMs = this.queue.band(higher).oldestMs();
-      level = Math.max(level, codel.level(nowMs, oldestMs === UNKNOWN ? 0 : nowMs - oldestMs));
-    }
-    return level;
-  }
-
   /** Share of the model that is in use. */
   saturation(nowMs: number): number {
     return this.#endpoints.saturation(nowMs);
@@ -165,7 +117,10 @@ export class ModelPool {
 
   /** Share of an endpoint that a band may fill now. */
   ceiling(rank: number, capacity: EndpointCapacity, nowMs: number): number {
-    const own = Math.min(this.#holdback(rank, nowMs), this.#host.ceiling(rank, capacity, nowMs));
+    const own = Math.min(
+      this.bands.holdback(rank, nowMs),
+      this.#host.ceiling(rank, capacity, nowMs),
+    );
     if (!isHeldBack(rank)) return own;
     return Math.min(own, this.brownout.ceiling(bandOfRank(rank), nowMs));
   }
@@ -177,7 +132,7 @@ export class ModelPool {
       const flight = this.queue.next(nowMs, allowed);
       if (flight === null) break;
       let capacity = this.pick(flight, nowMs);
-      if (capacity === null && flight.rank <= GUARDED_RANK && this.hasLower(flight.rank)) {
+      if (capacity === null && flight.rank <= GUARDED_RANK && this.bands.hasLower(flight.rank)) {
         if (this.#host.preempt(flight, this, nowMs)) capacity = this.pick(flight, nowMs);
       }
       if (capacity === null) {
@@ -188,13 +143,13 @@ export class ModelPool {
       this.queue.take(flight, flight.lane as TenantLane, nowMs);
       this.send(flight, capacity, nowMs);
     }
-    if (this.queue.count === 0) this.drain.emptied(nowMs);
+    if (this.queue.count === 0) this.waits.drain.emptied(nowMs);
   }
 
   /** Marks a taken flight as sent to an endpoint. */
   send(flight: Flight, capacity: EndpointCapacity, nowMs: number): void {
     const { footprint, rank } = flight;
-    const state = this.state(rank);
+    const state = this.bands.of(rank);
     capacity.acquire(footprint);
     if (this.reservations.size > 0) flight.hold = this.reservations.hold(flight.request, footprint);
     state.inFlight += 1;
@@ -202,30 +157,15 @@ export class ModelPool {
     flight.state = 'sent';
     flight.grantedMs = nowMs;
     flight.activeMs = nowMs;
-    const backlog = this.queue.count > 0;
-    this.drain.dispatched(footprint, backlog, nowMs);
-    const bandBacklog = backlog && this.queue.band(rank).count > 0;
-    state.drain.dispatched(footprint, bandBacklog, nowMs);
-    if (!bandBacklog) {
-      state.drain.emptied(nowMs);
-      state.codel?.emptied(nowMs);
-    } else state.codel?.left(flight.queueMs, nowMs);
+    this.waits.left(flight, nowMs);
     state.served.add(footprint, nowMs);
     state.weighed(flight.cost, footprint);
     this.#host.granted(flight, nowMs);
   }
 
-  /** Whether anything of a band below this rank runs. */
-  hasLower(rank: number): boolean {
-    for (let lower = rank + 1; lower < this.bands.length; lower += 1) {
-      if (this.state(lower).inFlight > 0) return true;
-    }
-    return false;
-  }
-
   /** Takes note that a flight has left its endpoint. */
   left(flight: Flight): void {
-    const state = this.state(flight.rank);
+    const state = this.bands.of(flight.rank);
     state.inFlight = Math.max(0, state.inFlight - 1);
     flight.hold?.end();
     flight.hold = null;
@@ -247,14 +187,10 @@ export class ModelPool {
       (this.#host.preemptStreams && this.queue.tokensAhead(GUARDED_RANK) > 0) ||
       this.brownout.active(nowMs) ||
       this.ready.some(({ capacity }) => this.#host.ceiling(HELD_BACK_RANK, capacity, nowMs) < 1);
-    let soonest = isIdle || isHeld ? nowMs + LOOK_AGAIN_MS : Number.POSITIVE_INFINITY;
+    let soonest = this.bands.holdbackEndsMs(nowMs);
+    if (isIdle || isHeld) soonest = Math.min(soonest, nowMs + LOOK_AGAIN_MS);
     for (const { capacity } of this.ready) {
       soonest = Math.min(soonest, capacity.opensByItselfMs(nowMs));
-    }
-    // The end of a holdback gives lower bands room without any event.
-    for (const { seenMs } of this.bands) {
-      const endsMs = seenMs + HOLDBACK_MEMORY_MS + 1;
-      if (endsMs > nowMs) soonest = Math.min(soonest, endsMs);
     }
     return soonest;
   }
@@ -262,8 +198,7 @@ export class ModelPool {
   /** Takes another band and targets; ended requests keep the verdict they had. */
   retarget(band: Band, targets: LatencyTargets | null): void {
     this.band = band;
-    this.targets = targets;
-    for (const state of this.bands) state.retarget(this.#targetsOf(state.rank));
+    this.bands.retarget(band, targets);
   }
 
   /** The room kept for a tenant is of use only if it may pass those for whom it is not. */
@@ -282,34 +217,6 @@ export class ModelPool {
   #mayUse(flight: Flight, nowMs: number): boolean {
     const room = this.#endpoints.room();
     return this.reservations.mayStart(flight.request, flight.footprint, room, nowMs);
-  }
-
-  /**
-   * A tenant's past burst is held against it for a minute of what its band gives a tenant while others wait, no longer.
-   * Nothing is forgiven before that rate has been measured.
-   */
-  #debtCap(rank: number, waitingWeight: number): number {
-    const state = this.state(rank);
-    const tokensPerSecond = state.drain.tokensPerSecond();
-    if (tokensPerSecond === null) return Number.POSITIVE_INFINITY;
-    return (DEBT_SECONDS * tokensPerSecond * state.costPerToken) / waitingWeight;
-  }
-
-  #targetsOf(rank: number): LatencyTargets {
-    // Who asks for less than standard wants throughput, not the model's latency.
-    const isOwn = rank <= Math.max(bandRank(this.band), bandRank('standard'));
-    if (isOwn && this.targets !== null) return this.targets;
-    return (this.#host.policies[rank] as BandPolicy).targets;
-  }
-
-  #holdback(rank: number, nowMs: number): number {
-    const policy = this.#host.policies[rank] as BandPolicy;
-    if (policy.ceiling >= 1) return policy.ceiling;
-    for (let higher = 0; higher < rank; higher += 1) {
-      if (nowMs - this.state(higher).seenMs <= HOLDBACK_MEMORY_MS) return policy.ceiling;
-    }
-    // Nobody above wants the room, so keeping it free would only waste the engine.
-    return 1;
   }
 }
 

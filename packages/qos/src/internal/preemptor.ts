@@ -72,11 +72,11 @@ export class Preemptor {
 
   /** Reservations are promises: what they hold back from the flight is not taken from others. */
   #isWorthwhile(flight: Flight, pool: ModelPool): boolean {
-    return pool.reservations.size === 0 && pool.hasLower(flight.rank);
+    return pool.reservations.size === 0 && pool.bands.hasLower(flight.rank);
   }
 
   #stopStreams(flight: Flight, pool: ModelPool, nowMs: number): void {
-    const target = pool.state(flight.rank).targets.ttftMs;
+    const target = pool.bands.of(flight.rank).targets.ttftMs;
     if (target === null || nowMs - flight.arrivedMs < target * STREAM_PATIENCE) return;
     let gate = this.#streams.get(pool.name);
     if (gate === undefined) {

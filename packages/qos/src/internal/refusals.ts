@@ -40,7 +40,7 @@ export class Refusals {
         pool === undefined ? null : this.retryAfterMs(pool, flight.rank, reason, nowMs, flight),
       queueMs: nowMs - flight.arrivedMs,
     });
-    pool?.state(flight.rank).tracker.record(
+    pool?.bands.of(flight.rank).tracker.record(
       {
         outcome:
           reason === 'cancelled' ? 'client_gone' : reason === 'preempted' ? 'preempted' : 'refused',
@@ -67,13 +67,13 @@ export class Refusals {
     flight?: Flight,
   ): number | null {
     if (reason === 'preempted') return PREEMPTED_RETRY_MS;
-    const state = pool.state(rank);
+    const state = pool.bands.of(rank);
     const { rng } = this.#context;
     if (OVERLOAD.has(reason)) {
       state.retryAfter.dropped(nowMs);
       state.refused.add(1, nowMs);
       const { tenant, weight } = flight?.request ?? {};
-      const predicted = pool.predictedWaitMs(rank, tenant, weight) ?? 0;
+      const predicted = pool.waits.predictedMs(rank, tenant, weight) ?? 0;
       return jitterRetryAfterMs(
         Math.max(state.retryAfter.retryAfterMs(nowMs), predicted),
         rng.next(),

@@ -26,10 +26,10 @@ export function toReport({ pools, guards }: QosContext, nowMs: number): readonly
       saturation: capacity.saturation(nowMs),
       groupCeiling: guards.of(capacity).ceiling('batch', nowMs),
     })),
-    bands: pool.bands.map((state) => ({
+    bands: pool.bands.all.map((state) => ({
       band: state.band,
       ...depthOf(pool, state.rank),
-      predictedWaitMs: pool.predictedWaitMs(state.rank),
+      predictedWaitMs: pool.waits.predictedMs(state.rank),
       slo: state.trackerIfUsed?.report(nowMs) ?? null,
     })),
   }));
@@ -38,7 +38,7 @@ export function toReport({ pools, guards }: QosContext, nowMs: number): readonly
 export function toDemand({ pools }: QosContext, nowMs: number): readonly BandDemand[] {
   const rows: BandDemand[] = [];
   for (const pool of pools.values()) {
-    for (const state of pool.bands) {
+    for (const state of pool.bands.all) {
       const reservedTokens = pool.reservations.reservedTokens(state.band);
       if (!state.isUsed && reservedTokens === 0) continue;
       const { count, tokens } = depthOf(pool, state.rank);
@@ -51,7 +51,7 @@ export function toDemand({ pools }: QosContext, nowMs: number): readonly BandDem
         refusedPerSecond: state.refused.perSecond(nowMs),
         queuedRequests: count,
         queuedTokens: tokens,
-        predictedWaitMs: pool.predictedWaitMs(state.rank),
+        predictedWaitMs: pool.waits.predictedMs(state.rank),
         inFlight: state.inFlight,
         reservedTokens,
         attainment: state.trackerIfUsed?.report(nowMs).attainment ?? null,
@@ -72,20 +72,20 @@ export function toSnapshot(context: QosContext, nowMs: number, epochMs: number):
 }
 
 function snapshotOf(pool: ModelPool, nowMs: number): ModelSnapshot {
-  const used = pool.bands.filter((state) => state.trackerIfUsed !== null);
+  const used = pool.bands.all.filter((state) => state.trackerIfUsed !== null);
   return {
     model: pool.name,
     lags: Object.fromEntries(
-      pool.bands.flatMap(({ band, rank }) => {
+      pool.bands.all.flatMap(({ band, rank }) => {
         const lags = pool.queue.band(rank).lags();
         return lags.size === 0 ? [] : [[band, [...lags]]];
       }),
     ),
     slo: Object.fromEntries(used.map((state) => [state.band, state.tracker.dump(nowMs)])),
     outputs: pool.outputs.dump(),
-    drainTokensPerSecond: pool.drain.tokensPerSecond(),
+    drainTokensPerSecond: pool.waits.drain.tokensPerSecond(),
     bandDrainTokensPerSecond: Object.fromEntries(
-      pool.bands.flatMap((state) => {
+      pool.bands.all.flatMap((state) => {
         const rate = state.drain.tokensPerSecond();
         return rate === null ? [] : [[state.band, rate]];
       }),
@@ -113,13 +113,14 @@ export function restoreModel(
   }
   for (const [band, dump] of Object.entries(snapshot.slo)) {
     const rank = bandRank(band as Band);
-    if (rank >= 0) pool.state(rank).tracker.restore(dump, agoMs, nowMs);
+    if (rank >= 0) pool.bands.of(rank).tracker.restore(dump, agoMs, nowMs);
   }
   pool.outputs.restore(snapshot.outputs);
-  if (snapshot.drainTokensPerSecond !== null) pool.drain.restore(snapshot.drainTokensPerSecond);
+  if (snapshot.drainTokensPerSecond !== null)
+    pool.waits.drain.restore(snapshot.drainTokensPerSecond);
   for (const [band, rate] of Object.entries(snapshot.bandDrainTokensPerSecond)) {
     const rank = bandRank(band as Band);
-    if (rank >= 0) pool.state(rank).drain.restore(rate);
+    if (rank >= 0) pool.bands.of(rank).drain.restore(rate);
   }
   restoreLimits(pool, snapshot);
 }
@@ -134,7 +135,7 @@ export function restoreLimits(pool: ModelPool, { limits }: ModelSnapshot): void 
 /** The TPOT target that an endpoint's engine is held to: of its most urgent band that runs; null with none. */
 export function guardedTpotMs(pool: ModelPool): number | null {
   for (let rank = 0; rank <= GUARDED_RANK; rank += 1) {
-    const state = pool.state(rank);
+    const state = pool.bands.of(rank);
     if (state.inFlight > 0) return state.targets.tpotMs;
   }
   return null;

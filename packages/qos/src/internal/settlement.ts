@@ -73,12 +73,12 @@ export class Settlement {
     const pool = this.#context.pools.get(flight.model);
     const capacity = flight.at;
     if (pool === undefined || capacity === null || flight.rank > GUARDED_RANK) return;
-    const target = pool.state(flight.rank).targets.tpotMs;
+    const target = pool.bands.of(flight.rank).targets.tpotMs;
     if (target === null) return;
     const isBreach = this.#context.guards.of(capacity).tempo(tpotMs, target, nowMs);
     // Fewer sequences help only where lower bands give theirs up: urgent ones would wait instead of being slow.
-    if (isBreach && pool.hasLower(GUARDED_RANK)) {
-      const { p50 } = pool.state(flight.rank).tracker.report(nowMs).e2eMs;
+    if (isBreach && pool.bands.hasLower(GUARDED_RANK)) {
+      const { p50 } = pool.bands.of(flight.rank).tracker.report(nowMs).e2eMs;
       capacity.slow(nowMs, (p50 ?? 0) * ROUND_TRIP_SHARE);
     }
   }
@@ -94,7 +94,7 @@ export class Settlement {
       flight.firstTokenMs !== null && decoded > 1
         ? (nowMs - flight.firstTokenMs) / (decoded - 1)
         : null;
-    pool.state(flight.rank).tracker.record(
+    pool.bands.of(flight.rank).tracker.record(
       {
         outcome,
         ttftMs: flight.ttftMs,

@@ -10,37 +10,38 @@ export type TicketState = 'queued' | 'taken' | 'gone';
 
 const NOBODY: readonly never[] = [];
 
+/** The fields that a cancel touches come first: side by side they are fewer lines of memory to wait for. */
 export class Ticket<T> implements QueueItem {
-  declare readonly cost: number;
-  declare readonly footprint: number;
-  declare readonly bytes: number;
-  declare readonly enqueuedMs: number;
-  declare ownDeadlineMs: number | null;
-  declare ownExpiresMs: number | null;
-  declare sequence: number;
+  declare state: TicketState;
   declare lane: TenantLane | null;
   declare prev: QueueItem | null;
   declare next: QueueItem | null;
   declare older: QueueItem | null;
   declare younger: QueueItem | null;
+  declare ownDeadlineMs: number | null;
+  declare ownExpiresMs: number | null;
+  declare readonly cost: number;
+  declare readonly footprint: number;
+  declare readonly bytes: number;
+  declare sequence: number;
+  declare readonly enqueuedMs: number;
   declare readonly value: T;
-  declare state: TicketState;
 
   constructor(value: T, cost: number, footprint: number, bytes: number, enqueuedMs: number) {
-    this.cost = cost;
-    this.footprint = footprint;
-    this.bytes = bytes;
-    this.enqueuedMs = enqueuedMs;
-    this.ownDeadlineMs = null;
-    this.ownExpiresMs = null;
-    this.sequence = 0;
+    this.state = 'queued';
     this.lane = null;
     this.prev = null;
     this.next = null;
     this.older = null;
     this.younger = null;
+    this.ownDeadlineMs = null;
+    this.ownExpiresMs = null;
+    this.cost = cost;
+    this.footprint = footprint;
+    this.bytes = bytes;
+    this.sequence = 0;
+    this.enqueuedMs = enqueuedMs;
     this.value = value;
-    this.state = 'queued';
   }
 
   get ok(): true {
