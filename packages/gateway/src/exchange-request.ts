@@ -9,6 +9,7 @@ import type { BandTimeouts } from './band-timeouts.js';
 import type { ClientResponse } from './client-response.js';
 import type { LiveExchanges } from './live-exchanges.js';
 import type { ModelHolds } from './model-hold.js';
+import type { PreemptCalls } from './preempt-calls.js';
 import type { PrefixAffinity } from './prefix-affinity.js';
 import type { RequestMetrics } from './request-series.js';
 import type { RetryBudget } from './retry-budget.js';
@@ -22,6 +23,7 @@ export interface ExchangeTools {
   readonly served: ServedModels;
   readonly live: LiveExchanges;
   readonly holds: ModelHolds;
+  readonly preempts: PreemptCalls;
   readonly retries: RetryBudget;
   readonly affinity: PrefixAffinity;
   readonly clock: Clock;

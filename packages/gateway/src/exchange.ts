@@ -20,6 +20,7 @@ import {
   streamBroken,
   upstreamFailed,
 } from './openai-error.js';
+import type { PreemptCall, Preemptible } from './preempt-calls.js';
 import { refuse } from './refuse.js';
 import type { RequestSeries } from './request-series.js';
 import { isLastReady } from './served-models.js';
@@ -34,7 +35,7 @@ const ONE_PIECE_BYTES = 16 * 1024;
 const WHOLE = { whole: true } as const;
 
 /** An exchange under way. */
-export class Exchange implements UpstreamReceiver, LiveExchange {
+export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible {
   liveIndex: number = -1;
   // Not `#`: private names double the price of making what each request makes.
   private readonly tools: ExchangeTools;
@@ -42,6 +43,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
   private readonly series: RequestSeries;
   private state: ExchangeView['state'] = 'waiting';
   private permit: Permit | null = null;
+  private preempt: PreemptCall | null = null;
   private call: UpstreamCall | null = null;
   private wait: AbortController | null = null;
   /** Ends the hold of one that nobody can answer now. */
@@ -181,7 +183,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
   }
 
   /** The endpoint is needed for a higher band. */
-  private preempted(): void {
+  preempted(): void {
     // The engine is well, and what to answer is qos's to say.
     if (this.state === 'sent') this.again(null);
     else if (this.state === 'passing') {
@@ -240,7 +242,8 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
     this.sentMs = clock.monoMs();
     this.activeMs = this.sentMs;
     this.toldMs = this.sentMs;
-    permit.onPreempt = () => this.preempted();
+    this.preempt ??= this.tools.preempts.lend(this);
+    permit.onPreempt = this.preempt.ring;
     this.call = upstreams.send(endpoint.address, request, this);
   }
 
@@ -369,6 +372,8 @@ export class Exchange implements UpstreamReceiver, LiveExchange {
         permit.done(outcome);
       }
     }
+    if (this.preempt !== null) tools.preempts.takeBack(this.preempt);
+    this.preempt = null;
     if (permit !== null && outcome === 'complete' && request.prefixes.length > 0)
       tools.affinity.note(request.prefixes, permit.endpoint);
     this.call = null;

@@ -16,6 +16,7 @@ import { closeServer, listen } from './listening.js';
 import { createLiveExchanges } from './live-exchanges.js';
 import { createModelHolds } from './model-hold.js';
 import { createOpenAnswers } from './open-answers.js';
+import { createPreemptCalls } from './preempt-calls.js';
 import { createPrefixAffinity } from './prefix-affinity.js';
 import { createPublicServer } from './public-server.js';
 import { feedDirectory, recordQueues } from './qos-feed.js';
@@ -163,6 +164,7 @@ class HttpGateway implements Gateway {
       retries: createRetryBudget(RETRIES),
       traffic: createTenantTraffic({ maxOpen: limits.maxOpenPerTenant }),
       affinity: createPrefixAffinity(),
+      preempts: createPreemptCalls(),
       isDraining: () => this.draining !== null,
       limits,
     };
