@@ -153,7 +153,7 @@ export function createQos(options: QosOptions): Qos {
       const next = flight.at === null ? undefined : replaced.get(flight.at);
       if (next === undefined) continue;
       next.acquire(flight.footprint);
-      if (flight.firstByteMs !== null) next.streaming();
+      if (flight.hasBegun) next.streaming();
       flight.at = next;
     }
   };
@@ -237,7 +237,7 @@ export function createQos(options: QosOptions): Qos {
       capacities.get(endpoint)?.suspend(nowMs() + ms);
       changed(endpoint);
     },
-    admit: (request, { signal } = {}) => admissions.admit(request, signal),
+    admit: (request, options) => admissions.admit(request, options?.signal),
     tryAdmit: (request) => admissions.tryAdmit(request),
     predictedWaitMs: ({ model, band, tenant, weight }) =>
       pools.get(model)?.waits.predictedMs(bandRank(band), tenant, weight) ?? null,

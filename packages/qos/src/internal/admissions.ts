@@ -8,7 +8,6 @@ import type { QosContext } from './context.js';
 import type { Dispatcher } from './dispatcher.js';
 import type { Entrance } from './entrance.js';
 import { Flight } from './flight.js';
-import type { ModelPool } from './model-pool.js';
 import type { Refusals } from './refusals.js';
 import type { Settlement } from './settlement.js';
 
@@ -39,9 +38,9 @@ export class Admissions {
     const { entrance, refusals, dispatcher } = this.#parts;
     const nowMs = this.#context.clock.monoMs();
     dispatcher.sweepLeaks(nowMs);
-    const flight = entrance.enter(request, nowMs);
-    if (!(flight instanceof Flight)) return Promise.resolve(flight);
-    const pool = this.#context.pools.get(request.model) as ModelPool;
+    const pool = this.#context.pools.get(request.model);
+    const flight = entrance.enter(request, pool, nowMs);
+    if (pool === undefined || !(flight instanceof Flight)) return Promise.resolve(flight);
     if (signal?.aborted) return Promise.resolve(refusals.refuse(flight, 'cancelled', nowMs));
     if (pool.ready.length === 0 && this.#context.emptyPoolWaitMs <= 0) {
       return Promise.resolve(refusals.refuse(flight, 'no_endpoint', nowMs));
@@ -60,14 +59,14 @@ export class Admissions {
     const pool = this.#context.pools.get(request.model);
     // Whether it would wait is asked first, so that a null costs the tenant nothing.
     if (pool !== undefined && !this.#context.draining && pool.queue.count > 0) return null;
-    const flight = entrance.enter(request, nowMs);
-    if (!(flight instanceof Flight)) return flight;
-    const sent = entrance.sendNow(flight, pool as ModelPool, nowMs);
+    const flight = entrance.enter(request, pool, nowMs);
+    if (pool === undefined || !(flight instanceof Flight)) return flight;
+    const sent = entrance.sendNow(flight, pool, nowMs);
     if (sent !== null) return sent;
     flight.state = 'ended';
     flight.reservation?.cancel();
     flight.reservation = null;
-    if (flight.drawn > 0) pool?.burst?.settle(flight.drawn, nowMs);
+    if (flight.drawn > 0) pool.burst?.settle(flight.drawn, nowMs);
     return null;
   }
 
@@ -108,9 +107,9 @@ export class Admissions {
     const admitted = new Promise<Admission>(keepResolve);
     flight.resolve = lastResolve;
     if (signal !== undefined) {
-      flight.signalOfCaller = signal;
-      flight.onAbort = () => this.#gaveUp(flight);
-      signal.addEventListener('abort', flight.onAbort, { once: true });
+      const listener = (): void => this.#gaveUp(flight);
+      flight.abort = { signal, listener };
+      signal.addEventListener('abort', listener, { once: true });
     }
     return admitted;
   }

@@ -22,9 +22,9 @@ export function toRefusal(
 
 /** Resolves a flight's promise once, and drops the caller's abort listener. */
 export function resolveFlight(flight: Flight, admission: Admission): void {
-  if (flight.onAbort !== null) flight.signalOfCaller?.removeEventListener('abort', flight.onAbort);
-  flight.onAbort = null;
-  flight.signalOfCaller = null;
+  const { abort } = flight;
+  if (abort !== null) abort.signal.removeEventListener('abort', abort.listener);
+  flight.abort = null;
   const resolve = flight.resolve;
   flight.resolve = null;
   resolve?.(admission);

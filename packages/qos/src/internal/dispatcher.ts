@@ -53,9 +53,9 @@ export class Dispatcher {
     for (const flight of live.list()) {
       if (flight.isAlive) {
         flight.isAlive = false;
-        flight.activeMs = nowMs;
+        flight.alive(nowMs);
       }
-      const idleMs = nowMs - (flight.activeMs ?? nowMs);
+      const idleMs = flight.idleMs(nowMs);
       if (idleMs < leakAfterMs) continue;
       const { request } = flight;
       logger.warn('permit-leaked', {

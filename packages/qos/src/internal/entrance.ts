@@ -41,9 +41,8 @@ export class Entrance {
   }
 
   /** A flight that has paid and may be sent or wait, or the refusal that came first. */
-  enter(request: AdmitRequest, nowMs: number): Flight | Admission {
-    const { pools, weights, draining, closed } = this.#context;
-    const pool = pools.get(request.model);
+  enter(request: AdmitRequest, pool: ModelPool | undefined, nowMs: number): Flight | Admission {
+    const { weights, draining, closed } = this.#context;
     if (pool === undefined) return this.#turnAway(request, 'model_unknown', null);
     const rank = bandRank(request.band);
     if (draining || closed) {

@@ -26,6 +26,26 @@ export interface FlightOwner {
 const TEMPO_TOKENS = 16;
 const TEMPO_MS = 250;
 
+/** Tokens of a stream since a look at its tempo. */
+interface Tempo {
+  tokens: number;
+  sinceMs: number;
+}
+
+/** Where a caller's signal is listened to while its flight waits. */
+interface AbortLink {
+  readonly signal: AbortSignal;
+  readonly listener: () => void;
+}
+
+/**
+ * A span in whole microseconds: a whole number lives in its object, a fraction is an object of its own, and as long as
+ * the flight.
+ */
+function toUs(ms: number): number {
+  return Math.floor(ms * 1_000 + 0.5);
+}
+
 /**
  * Where a flight is. `cut` was preempted before its first byte and has neither ended nor asked for another try;
  * `stopping` was preempted while it streamed and holds its endpoint until its caller has closed the engine's stream.
@@ -55,8 +75,7 @@ export class Flight implements QueueItem, Permit, Granted {
   declare state: FlightState;
   declare reservation: Reservation | null;
   declare resolve: ((admission: Admission) => void) | null;
-  declare signalOfCaller: AbortSignal | null;
-  declare onAbort: (() => void) | null;
+  declare abort: AbortLink | null;
   declare at: EndpointCapacity | null;
   declare hold: ReservationHold | null;
   /** Place among the permits that hold an endpoint; -1 for the others. */
@@ -66,21 +85,20 @@ export class Flight implements QueueItem, Permit, Granted {
   declare avoid: string | null;
   declare tries: number;
   declare preemptions: number;
-  // Null rather than 0: a time takes memory of its own, which what only waits should not have.
-  declare grantedMs: number | null;
-  declare firstByteMs: number | null;
-  /** Null also for answers that come whole, whose first token nobody saw. */
-  declare firstTokenMs: number | null;
+  /** Times since arrival. */
+  declare private grantedUs: number | null;
+  declare private firstByteUs: number | null;
   /** The last sign of life whose time is known, and whether there was one since: reading the clock for each costs. */
-  declare activeMs: number | null;
+  declare private activeUs: number | null;
   declare isAlive: boolean;
+  /** Of an answer that came whole nobody saw the first token. */
+  declare private isWhole: boolean;
   declare promptTokens: number | null;
   declare cachedTokens: number;
   declare outputTokens: number | null;
   declare onPreempt: (() => void) | null;
   // Not `#`: private names double the price of making the object.
-  declare private streamed: number;
-  declare private lookedMs: number | null;
+  declare private tempo: Tempo | null;
   declare private controller: AbortController | null;
 
   /** `cost` is weighted tokens for fairness, `footprint` tokens for capacity, as expected at admission. */
@@ -111,8 +129,7 @@ export class Flight implements QueueItem, Permit, Granted {
     this.state = 'waiting';
     this.reservation = reservation;
     this.resolve = null;
-    this.signalOfCaller = null;
-    this.onAbort = null;
+    this.abort = null;
     this.at = null;
     this.hold = null;
     this.liveIndex = -1;
@@ -120,17 +137,16 @@ export class Flight implements QueueItem, Permit, Granted {
     this.avoid = null;
     this.tries = 0;
     this.preemptions = 0;
-    this.grantedMs = null;
-    this.firstByteMs = null;
-    this.firstTokenMs = null;
-    this.activeMs = null;
+    this.grantedUs = null;
+    this.firstByteUs = null;
+    this.activeUs = null;
     this.isAlive = false;
+    this.isWhole = false;
     this.promptTokens = null;
     this.cachedTokens = 0;
     this.outputTokens = null;
     this.onPreempt = null;
-    this.streamed = 0;
-    this.lookedMs = null;
+    this.tempo = null;
     this.controller = null;
   }
 
@@ -163,11 +179,20 @@ export class Flight implements QueueItem, Permit, Granted {
   }
 
   get queueMs(): number {
-    return this.grantedMs === null ? 0 : this.grantedMs - this.enqueuedMs;
+    return (this.grantedUs ?? 0) / 1_000;
   }
 
   get ttftMs(): number | null {
-    return this.firstTokenMs === null ? null : this.firstTokenMs - this.enqueuedMs;
+    return this.firstByteUs === null || this.isWhole ? null : this.firstByteUs / 1_000;
+  }
+
+  /** When it got its endpoint; null before. */
+  get sentMs(): number | null {
+    return this.grantedUs === null ? null : this.enqueuedMs + this.grantedUs / 1_000;
+  }
+
+  get hasBegun(): boolean {
+    return this.firstByteUs !== null;
   }
 
   get signal(): AbortSignal {
@@ -176,12 +201,12 @@ export class Flight implements QueueItem, Permit, Granted {
     return this.controller.signal;
   }
 
-  firstByte(options: { readonly whole?: boolean } = {}): boolean {
+  firstByte(options?: { readonly whole?: boolean }): boolean {
     if (this.state === 'sent') {
       this.state = 'streaming';
-      this.firstByteMs = this.owner.nowMs();
-      if (options.whole !== true) this.firstTokenMs = this.firstByteMs;
-      this.activeMs = this.firstByteMs;
+      this.isWhole = options?.whole === true;
+      this.firstByteUs = toUs(this.owner.nowMs() - this.enqueuedMs);
+      this.activeUs = this.firstByteUs;
       this.owner.began(this);
     }
     return this.state === 'streaming';
@@ -190,15 +215,16 @@ export class Flight implements QueueItem, Permit, Granted {
   tokens(count: number): void {
     if (this.state !== 'streaming' || !(count > 0)) return;
     const nowMs = this.owner.nowMs();
-    this.activeMs = nowMs;
-    if (this.streamed === 0) this.lookedMs = nowMs;
-    this.streamed += count;
-    const elapsedMs = nowMs - (this.lookedMs ?? nowMs);
-    if (this.streamed <= TEMPO_TOKENS || elapsedMs < TEMPO_MS) return;
+    this.alive(nowMs);
+    this.tempo ??= { tokens: 0, sinceMs: nowMs };
+    const { tempo } = this;
+    tempo.tokens += count;
+    const elapsedMs = nowMs - tempo.sinceMs;
+    if (tempo.tokens <= TEMPO_TOKENS || elapsedMs < TEMPO_MS) return;
     // The first tokens of the span came when it began.
-    this.owner.tempo(this, elapsedMs / (this.streamed - 1), nowMs);
-    this.streamed = 1;
-    this.lookedMs = nowMs;
+    this.owner.tempo(this, elapsedMs / (tempo.tokens - 1), nowMs);
+    tempo.tokens = 1;
+    tempo.sinceMs = nowMs;
   }
 
   usage(usage: Usage): void {
@@ -221,6 +247,24 @@ export class Flight implements QueueItem, Permit, Granted {
   [Symbol.asyncDispose](): Promise<void> {
     this.done('failed');
     return Promise.resolve();
+  }
+
+  /** Has an endpoint from now on. */
+  sent(at: EndpointCapacity, nowMs: number): void {
+    this.at = at;
+    this.state = 'sent';
+    this.grantedUs = toUs(nowMs - this.enqueuedMs);
+    this.activeUs = this.grantedUs;
+  }
+
+  /** Takes note of a sign of life. */
+  alive(nowMs: number): void {
+    this.activeUs = toUs(nowMs - this.enqueuedMs);
+  }
+
+  /** How long there was no sign of life. */
+  idleMs(nowMs: number): number {
+    return this.activeUs === null ? 0 : nowMs - this.enqueuedMs - this.activeUs / 1_000;
   }
 
   /** Takes the endpoint away before the first byte. */

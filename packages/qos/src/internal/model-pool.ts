@@ -153,10 +153,7 @@ export class ModelPool {
     capacity.acquire(footprint);
     if (this.reservations.size > 0) flight.hold = this.reservations.hold(flight.request, footprint);
     state.inFlight += 1;
-    flight.at = capacity;
-    flight.state = 'sent';
-    flight.grantedMs = nowMs;
-    flight.activeMs = nowMs;
+    flight.sent(capacity, nowMs);
     this.waits.left(flight, nowMs);
     state.served.add(footprint, nowMs);
     state.weighed(flight.cost, footprint);

@@ -116,7 +116,7 @@ export class Preemptor {
       candidates.push({
         flight: other,
         rank: other.rank,
-        sentMs: other.grantedMs ?? nowMs,
+        sentMs: other.sentMs ?? nowMs,
         tokens: other.footprint,
       });
     }

@@ -24,21 +24,19 @@ export class Settlement {
 
   /** Gives an endpoint back; the flight may go on to another one. */
   giveBack(flight: Flight): void {
-    this.#context.live.remove(flight);
-    flight.at?.release(flight.footprint, flight.firstByteMs !== null);
-    this.#context.pools.get(flight.model)?.left(flight);
+    this.#leave(flight, this.#context.pools.get(flight.model));
   }
 
   finish(flight: Flight, outcome: RequestOutcome, nowMs: number): void {
     const { pools, weights, observer } = this.#context;
-    if (flight.state !== 'cut') this.giveBack(flight);
+    const pool = pools.get(flight.model);
+    if (flight.state !== 'cut') this.#leave(flight, pool);
     const wasPreempted = flight.state === 'cut' || flight.state === 'stopping';
     const verdict = wasPreempted && outcome !== 'complete' ? 'preempted' : outcome;
     flight.state = 'ended';
-    const pool = pools.get(flight.model);
     const prompt = flight.promptTokens ?? toCost(flight.request.promptTokens);
     // An answer that ended without usage is taken at what was reserved, one that never began at nothing.
-    const output = flight.outputTokens ?? (flight.firstByteMs === null ? 0 : null);
+    const output = flight.outputTokens ?? (flight.hasBegun ? null : 0);
     const isFree = verdict === 'preempted';
     const { reservation } = flight;
     flight.reservation = null;
@@ -71,8 +69,18 @@ export class Settlement {
   /** Looks at how fast an urgent stream's tokens come. */
   tempo(flight: Flight, tpotMs: number, nowMs: number): void {
     const pool = this.#context.pools.get(flight.model);
+    if (pool !== undefined) this.#guard(flight, pool, tpotMs, nowMs);
+  }
+
+  #leave(flight: Flight, pool: ModelPool | undefined): void {
+    this.#context.live.remove(flight);
+    flight.at?.release(flight.footprint, flight.hasBegun);
+    pool?.left(flight);
+  }
+
+  #guard(flight: Flight, pool: ModelPool, tpotMs: number, nowMs: number): void {
     const capacity = flight.at;
-    if (pool === undefined || capacity === null || flight.rank > GUARDED_RANK) return;
+    if (capacity === null || flight.rank > GUARDED_RANK) return;
     const target = pool.bands.of(flight.rank).targets.tpotMs;
     if (target === null) return;
     const isBreach = this.#context.guards.of(capacity).tempo(tpotMs, target, nowMs);
@@ -90,21 +98,20 @@ export class Settlement {
     decoded: number,
     nowMs: number,
   ): void {
-    const tpotMs =
-      flight.firstTokenMs !== null && decoded > 1
-        ? (nowMs - flight.firstTokenMs) / (decoded - 1)
-        : null;
+    const e2eMs = nowMs - flight.arrivedMs;
+    const { ttftMs } = flight;
+    const tpotMs = ttftMs !== null && decoded > 1 ? (e2eMs - ttftMs) / (decoded - 1) : null;
     pool.bands.of(flight.rank).tracker.record(
       {
         outcome,
-        ttftMs: flight.ttftMs,
+        ttftMs,
         tpotMs,
-        e2eMs: nowMs - flight.arrivedMs,
+        e2eMs,
         outputTokens: decoded,
         ttftTargetMs: flight.request.ttftMs ?? null,
       },
       nowMs,
     );
-    if (tpotMs !== null) this.tempo(flight, tpotMs, nowMs);
+    if (tpotMs !== null) this.#guard(flight, pool, tpotMs, nowMs);
   }
 }
