@@ -30,8 +30,6 @@ import { upstreamRetryMs } from './upstream-retry.js';
 /** A permit is told that its request is alive no more often than that. */
 const TELL_MS = 1000;
 const CLIENT_GONE = 499;
-/** A short text goes out in one piece with its headers, a buffer in two. */
-const ONE_PIECE_BYTES = 16 * 1024;
 const WHOLE = { whole: true } as const;
 
 /** An exchange under way. */
@@ -156,7 +154,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible {
     if (bytes.length === 0) return true;
     const { response } = this.request;
     if (!response.headersSent && !this.begin(answer, null)) return false;
-    return response.write(bytes);
+    return response.pass(bytes);
   }
 
   ended(): void {
@@ -166,8 +164,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible {
     const isWhole = answer.tap === null;
     const rest = answer.end();
     if (!response.headersSent && !this.begin(answer, isWhole ? rest.length : null)) return;
-    if (isWhole && rest.length <= ONE_PIECE_BYTES) response.end(rest.toString('latin1'), 'latin1');
-    else response.end(rest);
+    response.finish(rest);
     this.end(answer.status, answer.status < 400 ? 'complete' : 'invalid');
   }
 
@@ -325,7 +322,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible {
     }
     this.state = 'passing';
     const headers = answer.headersFor(contentLength);
-    response.writeHead(answer.status, this.answerHeaders(headers, permit.endpoint, permit.queueMs));
+    response.begin(answer.status, this.answerHeaders(headers, permit.endpoint, permit.queueMs));
     // One that is known in whole is written once; nothing waits for its client to read.
     if (contentLength === null) response.watchDrain();
     return true;
@@ -347,7 +344,8 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible {
   /** After the first byte there is no other engine to try: a stream says so and ends without [DONE]. */
   private breakOff(code: 502 | 503 | 504): void {
     const { response } = this.request;
-    if (this.answer?.tap != null && !response.destroyed) response.end(streamBroken(code));
+    if (this.answer?.tap != null && !response.destroyed)
+      response.finish(Buffer.from(streamBroken(code)));
     else response.destroy();
     this.end(code, code === 503 ? 'preempted' : 'failed');
   }

@@ -75,6 +75,8 @@ class Pools implements Upstreams {
   private readonly clock: Clock;
   private readonly reuse: Reuse = new WeakMap();
   private readonly origins: Map<string, Origin> = new Map();
+  /** The same by the directory's own objects, so that no request has to write a URL. */
+  private byAddress: WeakMap<EndpointAddress, Origin> = new WeakMap();
   private readonly fresh: Set<Client> = new Set();
   private readonly settings: Pool.Options;
 
@@ -121,6 +123,7 @@ class Pools implements Upstreams {
     for (const [url, { pool }] of this.origins) {
       if (kept.has(url)) continue;
       this.origins.delete(url);
+      this.byAddress = new WeakMap();
       void pool.close().catch(() => undefined);
     }
   }
@@ -128,11 +131,20 @@ class Pools implements Upstreams {
   async close(): Promise<void> {
     const all = [...[...this.origins.values()].map(({ pool }) => pool), ...this.fresh];
     this.origins.clear();
+    this.byAddress = new WeakMap();
     await Promise.all(all.map((dispatcher) => dispatcher.destroy()));
   }
 
   private originOf(address: EndpointAddress): Origin {
-    const url = toUrl(address);
+    let origin = this.byAddress.get(address);
+    if (origin === undefined) {
+      origin = this.originAt(toUrl(address));
+      this.byAddress.set(address, origin);
+    }
+    return origin;
+  }
+
+  private originAt(url: string): Origin {
     const known = this.origins.get(url);
     if (known !== undefined) return known;
     const pool = new Pool(url, this.settings);
