@@ -7,6 +7,7 @@
  * other are left out, which only loosens the bound.
  */
 import type { Highs, Model } from 'highs';
+import { ColumnProgram } from './column-program.js';
 import {
   type BoundedLevel,
   columnCost,
@@ -74,15 +75,12 @@ interface Class {
 }
 
 class ColumnGeneration {
-  private readonly highs: Highs;
   private readonly model: Model;
   private readonly layout: LayoutModel;
   private readonly options: BoundOptions;
-  private readonly rowLimits: (readonly [number, number])[] = [];
-  private readonly columns: Column[] = [];
+  private readonly program: ColumnProgram;
   /** All columns but sets and penalties. */
   private readonly fixedColumns: number[] = [];
-  private readonly limits = new Map<number, readonly [number, number]>();
   private wholeS = 0;
   private readonly instanceRows: readonly number[];
   private readonly classes: readonly Class[];
@@ -90,77 +88,60 @@ class ColumnGeneration {
   private readonly changeRow: number | null;
   private readonly known = new Map<string, number>();
   /** Columns that say how many cards have which option. */
-  private readonly structure: { readonly column: number; readonly upper: number }[] = [];
+  private readonly structure: number[] = [];
   private nodes = 0;
 
   constructor(highs: Highs, model: Model, layout: LayoutModel, options: BoundOptions) {
     const { level, held } = options;
-    this.highs = highs;
     this.model = model;
+    this.program = new ColumnProgram(highs, model);
     this.layout = layout;
     this.options = options;
     const infinity = Number.POSITIVE_INFINITY;
     // Held to the same tolerance with which levels are compared, so that rounding does not cut off what is reached.
     const most = (value: number): number => value + 1e-6 * Math.max(1, Math.abs(value));
     this.violationRow =
-      held.violations === null ? null : this.row(-infinity, most(held.violations));
+      held.violations === null ? null : this.program.row(-infinity, most(held.violations));
     this.changeRow =
-      held.changeCostMs === null ? null : this.row(-infinity, most(held.changeCostMs));
+      held.changeCostMs === null ? null : this.program.row(-infinity, most(held.changeCostMs));
     const bandRows = held.placed.map((value) =>
-      value === null ? null : this.row(value - EPSILON, infinity),
+      value === null ? null : this.program.row(value - EPSILON, infinity),
     );
     // Shares in the sets, less the ranks of what is placed.
-    this.instanceRows = layout.instances.map(() => this.row(0, infinity));
+    this.instanceRows = layout.instances.map(() => this.program.row(0, infinity));
     // The first sets cannot place all that is held: a penalty stands in for what is missing, and only loosens the bound.
     for (const row of bandRows)
-      this.column(PENALTY[typeof level === 'object' ? 'band' : level], infinity, [[row, 1]]);
+      this.program.column(PENALTY[typeof level === 'object' ? 'band' : level], infinity, [
+        [row, 1],
+      ]);
     this.classes = this.addCards();
     this.addPlaced(bandRows);
-  }
-
-  private row(lower: number, upper: number): number {
-    this.model.addRow(lower, upper, { indices: [], values: [] });
-    return this.rowLimits.push([lower, upper]) - 1;
-  }
-
-  private column(
-    cost: number,
-    upper: number,
-    terms: readonly (readonly [number | null, number])[],
-  ): number {
-    const entries = terms.filter(
-      (term): term is readonly [number, number] => term[0] !== null && term[1] !== 0,
-    );
-    const indices = entries.map(([row]) => row);
-    const values = entries.map(([, value]) => value);
-    this.model.addCol(cost, 0, upper, { indices, values });
-    return this.columns.push({ cost, upper, indices, values }) - 1;
   }
 
   private addCards(): readonly Class[] {
     const { layout, options } = this;
     const classes: Class[] = [];
     for (const owner of toCardClasses(layout)) {
-      const countRow = this.row(owner.count, owner.count);
+      const countRow = this.program.row(owner.count, owner.count);
       for (const at of usefulOptions(layout, owner.card)) {
         const option = layout.cards[owner.card]?.options[at];
         if (option === undefined) continue;
-        const row = this.row(Number.NEGATIVE_INFINITY, 0);
+        const row = this.program.row(Number.NEGATIVE_INFINITY, 0);
         classes.push({ partition: { owner, at, option }, row });
         const change = layout.cards[owner.card]?.current === at ? 0 : option.changeCostMs;
         const cost = options.level === 'change' ? change : 0;
         const opens = options.level === 'score' && layout.problem.preset === 'pack' ? 1 : 0;
-        const empty = this.column(cost, owner.count, [
+        const empty = this.program.column(cost, owner.count, [
           [countRow, 1],
           [this.changeRow, change],
         ]);
-        const open = this.column(cost + opens, owner.count, [
+        const open = this.program.column(cost + opens, owner.count, [
           [countRow, 1],
           [this.changeRow, change],
           [row, -option.partitions],
         ]);
         for (const column of [empty, open]) {
-          this.structure.push({ column, upper: owner.count });
+          this.structure.push(column);
           this.fixedColumns.push(column);
         }
       }
@@ -172,7 +153,7 @@ class ColumnGeneration {
     const { level } = this.options;
     for (const [index, { band, value, ranks }] of this.layout.instances.entries()) {
       const counts = typeof level === 'object' && level.band === band;
-      const placed = this.column(counts ? -value : 0, 1, [
+      const placed = this.program.column(counts ? -value : 0, 1, [
         [this.instanceRows[index] ?? null, -ranks],
         [bandRows[band] ?? null, value],
       ]);
@@ -214,19 +195,19 @@ class ColumnGeneration {
       if (at === null) return Math.max(floor, this.solveWhole(relaxed, goal));
     }
     const { column, value } = at;
-    const [lower, upper] = this.limits.get(column) ?? [0, at.upper];
+    const [lower, upper] = this.program.limitOf(column);
     let least = Number.POSITIVE_INFINITY;
     for (const [from, to] of [
       [Math.ceil(value), upper],
       [lower, Math.floor(value)],
     ] as const) {
       if (this.nodes > MAX_NODES || this.spentS() > this.options.timeLimitS) return floor;
-      this.limit(column, from, to);
+      this.program.limit(column, from, to);
       const below = this.relax(goal);
       const bound =
         below === null ? floor : below > goal + EPSILON ? below : this.branch(floor, goal);
       least = Math.min(least, bound);
-      this.limit(column, lower, upper);
+      this.program.limit(column, lower, upper);
       if (least <= floor + EPSILON) break;
     }
     return least;
@@ -235,19 +216,17 @@ class ColumnGeneration {
   /** The option whose number of cards is furthest from whole; null when all are whole. */
   private mostBroken(): {
     readonly column: number;
-    readonly upper: number;
     readonly value: number;
   } | null {
     const values = this.model.getSolution().colValue ?? [];
-    let found: { readonly column: number; readonly upper: number; readonly value: number } | null =
-      null;
+    let found: { readonly column: number; readonly value: number } | null = null;
     let furthest = 1e-6;
-    for (const { column, upper } of this.structure) {
+    for (const column of this.structure) {
       const value = values[column] ?? 0;
       const off = Math.abs(value - Math.round(value));
       if (off <= furthest) continue;
       furthest = off;
-      found = { column, upper, value };
+      found = { column, value };
     }
     return found;
   }
@@ -355,7 +334,7 @@ class ColumnGeneration {
       violations += costs.violation;
       moves += costs.move;
     }
-    const column = this.column(own, Number.POSITIVE_INFINITY, [
+    const column = this.program.column(own, Number.POSITIVE_INFINITY, [
       [row, 1],
       [this.violationRow, violations],
       [this.changeRow, moves],
@@ -363,11 +342,6 @@ class ColumnGeneration {
     ]);
     this.known.set(key, column);
     return { column, isNew: true };
-  }
-
-  private limit(column: number, lower: number, upper: number): void {
-    this.limits.set(column, [lower, upper]);
-    this.model.changeColBounds(column, lower, upper);
   }
 
   private spentS(): number {
@@ -394,49 +368,12 @@ class ColumnGeneration {
     }
     const used = new Set<number>(this.fixedColumns);
     for (const [one, set] of sets) used.add(this.addSet(one, set).column);
-    const whole = this.highs.createModel();
-    try {
-      return this.solveColumns(whole, [...used], goal) ?? relaxed;
-    } finally {
-      this.wholeS += whole.getRunTime();
-      whole.dispose();
-    }
-  }
-
-  private solveColumns(whole: Model, used: readonly number[], goal: number): number | null {
-    const { modelStatus, variableType } = this.highs.constants;
-    whole.options.set('output_flag', false);
-    for (const [lower, upper] of this.rowLimits)
-      whole.addRow(lower, upper, { indices: [], values: [] });
-    const costs: [number, number][] = [];
-    for (const [at, column] of used.entries()) {
-      const { cost, upper, indices, values } = this.columns[column] ?? EMPTY;
-      const [least, most] = this.limits.get(column) ?? [0, upper];
-      whole.addCol(cost, least, most, { indices, values });
-      if (cost !== 0) costs.push([at, cost]);
-    }
-    // What is not better than what is reached need not be looked at.
-    whole.addRow(Number.NEGATIVE_INFINITY, goal, {
-      indices: costs.map(([at]) => at),
-      values: costs.map(([, cost]) => cost),
+    const { bound, solvedS } = this.program.solveWhole([...used], {
+      goal,
+      leastGain: this.leastGain(),
+      timeLimitS: Math.max(0.1, this.options.timeLimitS - this.spentS()),
     });
-    const types = used.map(() => variableType.integer);
-    whole.changeColsIntegrality({ kind: 'range', from: 0, to: used.length - 1 }, types);
-    whole.options.set('mip_rel_gap', 0);
-    whole.options.set('mip_abs_gap', this.leastGain() / 2);
-    whole.options.set('time_limit', Math.max(0.1, this.options.timeLimitS - this.spentS()));
-    whole.run();
-    if (whole.getModelStatus() === modelStatus.infeasible) return Number.POSITIVE_INFINITY;
-    const dual = Number(whole.info.get('mip_dual_bound'));
-    return Number.isFinite(dual) ? dual : null;
+    this.wholeS += solvedS;
+    return bound ?? relaxed;
   }
-}
-
-const EMPTY: Column = { cost: 0, upper: 0, indices: [], values: [] };
-
-interface Column {
-  readonly cost: number;
-  readonly upper: number;
-  readonly indices: readonly number[];
-  readonly values: readonly number[];
 }

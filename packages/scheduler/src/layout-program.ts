@@ -6,13 +6,18 @@
 import type { Highs, Model } from 'highs';
 import { type LayoutModel, moveCostMs } from './layout-model.js';
 import { usefulOptions } from './layout-options.js';
-import type { LayoutSolution } from './layout-problem.js';
+import {
+  type OptionColumn,
+  type ProgramValues,
+  type SeatColumn,
+  toProgramValues,
+} from './layout-program-values.js';
 
 /** A linear expression: coefficients by column. */
 export type Terms = ReadonlyMap<number, number>;
 
 /** The program with the levels of the objective as expressions over its columns. */
-export interface LayoutProgram {
+export interface LayoutProgram extends ProgramValues {
   readonly model: Model;
   /** Value placed of each band, most urgent first: more is better. */
   readonly placed: readonly Terms[];
@@ -20,27 +25,11 @@ export interface LayoutProgram {
   readonly violations: Terms;
   readonly changeCost: Terms;
   readonly score: Terms;
-  /** Column values of a solution, to start from. */
-  toColumns(solution: LayoutSolution): Float64Array;
-  fromColumns(values: ArrayLike<number>): LayoutSolution;
 }
 
 /** Builds the program in an empty model. */
 export function buildLayoutProgram(highs: Highs, layout: LayoutModel): LayoutProgram {
   return new ProgramBuilder(highs, layout).build();
-}
-
-interface OptionColumn {
-  readonly column: number;
-  readonly card: number;
-  readonly option: number;
-}
-
-interface SeatColumn {
-  readonly column: number;
-  readonly instance: number;
-  readonly option: OptionColumn;
-  readonly partition: number;
 }
 
 class ProgramBuilder {
@@ -70,7 +59,12 @@ class ProgramBuilder {
       () => this.highs.constants.variableType.integer,
     );
     this.model.changeColsIntegrality({ kind: 'range', from: 0, to: this.columns - 1 }, types);
-    return { model: this.model, ...this.levels(), ...this.conversions() };
+    const { options, seats, columns } = this;
+    return {
+      model: this.model,
+      ...this.levels(),
+      ...toProgramValues(this.layout.problem, { options, seats, count: columns }),
+    };
   }
 
   private binary(): number {
@@ -297,45 +291,5 @@ class ProgramBuilder {
     }
     if (problem.preset === 'pack') for (const column of this.usedCards) score.set(column, 1);
     return { placed: bands, violations, changeCost: change, score };
-  }
-
-  private conversions(): Pick<LayoutProgram, 'toColumns' | 'fromColumns'> {
-    const { problem } = this.layout;
-    const cardIndex = new Map(problem.cards.map(({ id }, index) => [id, index]));
-    return {
-      toColumns: (solution) => {
-        const values = new Float64Array(this.columns);
-        const places = new Map(solution.places.map((place) => [place.instance, place.shares]));
-        for (const { column, card, option } of this.options)
-          if (solution.layouts[card] === option) values[column] = 1;
-        for (const { column, instance, option, partition } of this.seats) {
-          if (solution.layouts[option.card] !== option.option) continue;
-          const shares = places.get(problem.instances[instance]?.id ?? '') ?? [];
-          const here = shares.some(
-            (share) => cardIndex.get(share.card) === option.card && share.partition === partition,
-          );
-          if (here) values[column] = 1;
-        }
-        return values;
-      },
-      fromColumns: (values) => {
-        const layouts = problem.cards.map(({ current }) => current ?? 0);
-        for (const { column, card, option } of this.options)
-          if ((values[column] ?? 0) > 0.5) layouts[card] = option;
-        const shares = new Map<number, { card: string; partition: number }[]>();
-        for (const { column, instance, option, partition } of this.seats) {
-          if ((values[column] ?? 0) <= 0.5) continue;
-          const share = { card: problem.cards[option.card]?.id ?? '', partition };
-          const list = shares.get(instance);
-          if (list === undefined) shares.set(instance, [share]);
-          else list.push(share);
-        }
-        const places = [...shares].map(([instance, list]) => ({
-          instance: problem.instances[instance]?.id ?? '',
-          shares: list,
-        }));
-        return { layouts, places };
-      },
-    };
   }
 }

@@ -4,9 +4,11 @@
  */
 import type { Rng } from '@aim-gpu/core';
 import { bySize, fillCard } from './layout-fill.js';
+import { hollowness, unevenness } from './layout-gathering.js';
 import { type InsertTaste, insertBest } from './layout-insert.js';
 import type { LayoutModel, ModelOption } from './layout-model.js';
-import { CHANGE, compareSums, type LayoutState, SUM_LENGTH, VIOLATION } from './layout-state.js';
+import type { LayoutState } from './layout-state.js';
+import { CHANGE, compareSums, SUM_LENGTH, VIOLATION } from './layout-sums.js';
 
 /** From here on every byte of a large fleet is packed from the backlog; below, starts from each layout do better. */
 export const LARGE = 64;
@@ -100,7 +102,7 @@ export function improve(
   const isLarge = model.cards.length >= LARGE;
   const gathers = waiting.length > 0 ? isLarge && rng.next() < GATHERS : model.isPack;
   const gathered = (): number =>
-    waiting.length > 0 ? state.hollowness(cards) : state.unevenness(cards);
+    waiting.length > 0 ? hollowness(state, cards) : unevenness(state, cards);
   const together = gathers ? gathered() : 0;
   const lifted = state.lift(cards);
   const candidates = sample(waiting, rng);

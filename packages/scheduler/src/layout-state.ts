@@ -10,6 +10,7 @@ import {
   moveCostMs,
 } from './layout-model.js';
 import type { LayoutSolution } from './layout-problem.js';
+import { BAND_COUNT, CHANGE, SCORE, SUM_LENGTH, VIOLATION } from './layout-sums.js';
 import type { Worth } from './objective.js';
 
 /** Cards that were emptied, as they were. */
@@ -21,16 +22,6 @@ export interface Lifted {
   /** Seats of the instances one after the other, as many of each as it has ranks. */
   readonly seats: readonly number[];
 }
-
-// Positions in a card's sums: minus the value placed by band, then violations, change cost, preset score.
-const BAND_COUNT = 5;
-export const VIOLATION = 5;
-export const CHANGE = 6;
-const SCORE = 7;
-/** Numbers in a sum over cards; lower is better at every position, earlier positions first. */
-export const SUM_LENGTH = 8;
-
-const GIB = 2 ** 30;
 
 /** A solution being changed. A seat is a partition of a card: `card * seatsPerCard + partition`. */
 export class LayoutState {
@@ -46,7 +37,8 @@ export class LayoutState {
   readonly count: Int32Array;
   /** Instances on each card, ranks counted. */
   readonly onCardCount: Int32Array;
-  private readonly cardBytes: Float64Array;
+  /** Memory given away on each card. */
+  readonly cardBytes: Float64Array;
   private readonly sums: Float64Array;
   /** By instance and rank, as `instance * maxRanks + rank`. */
   private readonly seatAt: Int32Array;
@@ -277,27 +269,6 @@ export class LayoutState {
     return usableBytes * partitions - (this.cardBytes[card] ?? 0);
   }
 
-  /** Sum of squares of what each card has given away, in GiB²: more when some are full and others empty. */
-  unevenness(cards: readonly number[]): number {
-    let sum = 0;
-    for (const card of cards) sum += ((this.cardBytes[card] ?? 0) / GIB) ** 2;
-    return sum;
-  }
-
-  /** Sum of squares of what is idle on each partition that takes company, in GiB²: more when it is in large pieces. */
-  hollowness(cards: readonly number[]): number {
-    let sum = 0;
-    for (const card of cards) {
-      const { partitions, usableBytes } = this.optionOf(card);
-      const from = card * this.seatsPerCard;
-      for (let seat = from; seat < from + partitions; seat += 1) {
-        if ((this.count[seat] ?? 0) < ALONE)
-          sum += ((usableBytes - (this.usedBytes[seat] ?? 0)) / GIB) ** 2;
-      }
-    }
-    return sum;
-  }
-
   /** What the whole solution is worth. */
   worth(): Worth {
     const sum = new Float64Array(SUM_LENGTH);
@@ -343,13 +314,4 @@ export class LayoutState {
 }
 
 /** Counts as so many instances that no other may join. */
-const ALONE = 1 << 20;
-
-/** Negative when the first sum is better: the first position that differs decides; a score by more than the leeway. */
-export function compareSums(a: Float64Array, b: Float64Array, leeway: number = 0): number {
-  for (let at = 0; at < SUM_LENGTH; at += 1) {
-    const difference = (a[at] ?? 0) - (b[at] ?? 0);
-    if (Math.abs(difference) > 1e-6) return at === SCORE ? difference - leeway : difference;
-  }
-  return 0;
-}
+export const ALONE: number = 1 << 20;

@@ -5,12 +5,13 @@
 import type { InstanceId, Plan, Workload } from '@aim-gpu/core';
 import type { CardChoice } from './card-choice.js';
 import { cardKey } from './card-key.js';
-import type { Narrowing, UnplacedReason } from './fleet-problem.js';
+import type { FleetProblem, Narrowing, UnplacedReason } from './fleet-problem.js';
 import { compareWorth } from './objective.js';
 import { permits } from './permitted-cards.js';
 import { planWorth } from './plan-worth.js';
 import { instancesOf } from './problem.js';
 import { guardBreaks, guardReason, type PlanView, toPlanView } from './rule-breaks.js';
+import type { Rulings } from './rulings.js';
 
 type Narrowings = ReadonlyMap<InstanceId, Narrowing>;
 
@@ -107,4 +108,31 @@ function narrowOne({ view, planWith }: GuardNarrowing, guard: Workload): Narrowi
 function placesAll(plan: Plan, other: Plan): boolean {
   const placed = new Set(plan.placements.map(({ instance }) => instance));
   return other.placements.every(({ instance }) => placed.has(instance));
+}
+
+/** Guardrails and their models are drawn to each other where that costs nothing. */
+export function withAttraction(problem: FleetProblem): FleetProblem {
+  if (!problem.fleet.models.some(({ of = null }) => of !== null)) return problem;
+  const models = problem.fleet.models.map((workload) => {
+    const { of = null, placement } = workload;
+    if (of === null || placement.near.includes(of.model)) return workload;
+    return { ...workload, placement: { ...placement, near: [...placement.near, of.model] } };
+  });
+  return { ...problem, fleet: { ...problem.fleet, models } };
+}
+
+/** Guardrails without a place whose model has one, and which nobody has moved about yet. */
+export function missingGuards(
+  { fleet }: FleetProblem,
+  plan: Plan,
+  { withheld, narrowed }: Rulings,
+): readonly InstanceId[] {
+  const placed = new Set(plan.placements.map(({ instance }) => instance));
+  return fleet.models.flatMap((workload) =>
+    (workload.of ?? null) === null
+      ? []
+      : instancesOf(workload).filter(
+          (instance) => !placed.has(instance) && !withheld.has(instance) && !narrowed.has(instance),
+        ),
+  );
 }

@@ -5,22 +5,15 @@
  */
 import type { InstanceId, Plan, Workload } from '@aim-gpu/core';
 import type { CardChoice } from './card-choice.js';
-import {
-  type FleetProblem,
-  type Narrowing,
-  protectedOf,
-  type UnplacedReason,
-} from './fleet-problem.js';
-import { narrowGuards } from './narrow-guards.js';
+import { type FleetProblem, protectedOf, type UnplacedReason } from './fleet-problem.js';
+import { missingGuards, narrowGuards, withAttraction } from './narrow-guards.js';
 import { narrowSpread } from './narrow-spread.js';
 import { compareWorth } from './objective.js';
 import { planFleet as planOnce } from './plan-fleet.js';
 import { disturbed, planWorth } from './plan-worth.js';
 import { instancesOf, toSearchProblem } from './problem.js';
-import { admitByQuota } from './quotas.js';
 import {
   gangBreaks,
-  gangReason,
   gangsOf,
   guardBreaks,
   protectedBreaks,
@@ -28,16 +21,10 @@ import {
   spreadBreaks,
   toPlanView,
 } from './rule-breaks.js';
+import { admitInstances, type Rulings } from './rulings.js';
 
 /** Second thoughts of each kind: plans made to see whether who was left out can have a place after all. */
 const MOST_TRIES = 6;
-
-/** Who is left out or kept to some cards, so far. */
-interface Rulings {
-  readonly withheld: ReadonlyMap<InstanceId, UnplacedReason>;
-  readonly narrowed: ReadonlyMap<InstanceId, Narrowing>;
-  readonly guaranteed: ReadonlySet<InstanceId>;
-}
 
 /** A plan that breaks no rule, and what it took. */
 interface Ruled {
@@ -88,7 +75,7 @@ class Rules {
   }
 
   plan(): Plan {
-    const admitted = this.admit(new Set());
+    const admitted = admitInstances(this.problem, this.kept, new Set());
     const settled = this.settle(admitted);
     const second = this.lendIdle(this.returnGangs(settled));
     return this.yieldToOthers(this.keepGuarantees(second)).plan;
@@ -100,45 +87,6 @@ class Rules {
 
   private planOnce(rulings: Rulings): Plan {
     return planOnce(withAttraction(this.within(rulings)));
-  }
-
-  /** Whom quotas let in; a gang that is not let in as a whole asks for nothing. */
-  private admit(idle: ReadonlySet<InstanceId>): Rulings {
-    const { fleet, demands, assignments = [], withheld = new Map() } = this.problem;
-    const running = new Set(assignments.map(({ instance }) => instance));
-    const gangs = gangsOf(fleet.models);
-    const out = new Map<InstanceId, UnplacedReason>(withheld);
-    for (;;) {
-      const { refused, guaranteed } = admitByQuota({
-        fleet,
-        demands,
-        running,
-        kept: this.kept,
-        idle: new Set([...idle, ...out.keys()]),
-      });
-      const broken = [...gangs].filter(([, members]) => {
-        const instances = members.flatMap(instancesOf);
-        const isIn = (one: InstanceId): boolean => !refused.has(one) && !out.has(one);
-        return !instances.every(isIn) && instances.some((one) => isIn(one) && !this.kept.has(one));
-      });
-      if (broken.length === 0) {
-        const all = new Map([...out, ...refused]);
-        return { withheld: all, narrowed: this.problem.narrowed ?? new Map(), guaranteed };
-      }
-      for (const [gang, members] of broken) {
-        const missing = members.find((member) =>
-          instancesOf(member).some((one) => refused.has(one) || out.has(one)),
-        );
-        for (const instance of members.flatMap(instancesOf)) {
-          if (this.kept.has(instance) || out.has(instance) || missing === undefined) continue;
-          const own = refused.get(instance);
-          out.set(
-            instance,
-            own ?? gangReason({ instance, gang, missing: missing.name, plan: null }),
-          );
-        }
-      }
-    }
   }
 
   /** Plans until no rule is broken: each round leaves somebody more out, or keeps somebody to some cards. */
@@ -229,7 +177,7 @@ class Rules {
           idle.set(instance, reason);
     }
     if (idle.size === 0) return settled;
-    const again = this.admit(new Set(idle.keys()));
+    const again = admitInstances(this.problem, this.kept, new Set(idle.keys()));
     const tried = this.settle({ ...again, withheld: new Map([...again.withheld, ...idle]) });
     return this.isBetter(tried, settled) ? tried : settled;
   }
@@ -315,31 +263,4 @@ function yieldReason(instance: InstanceId): UnplacedReason {
     message: `${instance} is a fine-tune: it would cost another model its place, its SLO or its rest`,
     fix: 'add a card, or wait until others want less',
   };
-}
-
-/** Guardrails and their models are drawn to each other where that costs nothing. */
-function withAttraction(problem: FleetProblem): FleetProblem {
-  if (!problem.fleet.models.some(({ of = null }) => of !== null)) return problem;
-  const models = problem.fleet.models.map((workload) => {
-    const { of = null, placement } = workload;
-    if (of === null || placement.near.includes(of.model)) return workload;
-    return { ...workload, placement: { ...placement, near: [...placement.near, of.model] } };
-  });
-  return { ...problem, fleet: { ...problem.fleet, models } };
-}
-
-/** Guardrails without a place whose model has one, and which nobody has moved about yet. */
-function missingGuards(
-  { fleet }: FleetProblem,
-  plan: Plan,
-  { withheld, narrowed }: Rulings,
-): readonly InstanceId[] {
-  const placed = new Set(plan.placements.map(({ instance }) => instance));
-  return fleet.models.flatMap((workload) =>
-    (workload.of ?? null) === null
-      ? []
-      : instancesOf(workload).filter(
-          (instance) => !placed.has(instance) && !withheld.has(instance) && !narrowed.has(instance),
-        ),
-  );
 }
