@@ -5,7 +5,7 @@
 import type { CallOptions, CardId, Clock, Inventory, NodeName, Rng } from '@aim-gpu/core';
 import type { FaultableCall, FaultEffect, FaultScript } from './faults.js';
 import type { KernelVariant } from './kernel.js';
-import type { ChangeWindow, MachineState } from './machine.js';
+import { type ChangeWindow, isAtRest, type MachineState } from './machine.js';
 import type { MachineChange, MachineStore } from './machine-store.js';
 import { observe } from './observation.js';
 import { type ChangeContext, type Outcome, reboot } from './operations.js';
@@ -55,9 +55,15 @@ export function createMachineChanges(options: {
   const { node, machine, kernel, faults, clock, rng, timing } = options;
   const cuts = new WeakMap<ChangeWindow, number>();
 
+  let seen: Awaited<ReturnType<MachineChanges['look']>> | null = null;
+
   const look: MachineChanges['look'] = async () => {
     const state = await machine.read();
-    return { state, inventory: observe({ node, state, nowMs: clock.epochMs(), kernel }) };
+    // A machine at rest looks the same at any time.
+    if (seen?.state !== state || !isAtRest(state)) {
+      seen = { state, inventory: observe({ node, state, nowMs: clock.epochMs(), kernel }) };
+    }
+    return seen;
   };
 
   /** Waits by the wall clock, which the machine's changes are kept in; one that was set back ends the wait. */

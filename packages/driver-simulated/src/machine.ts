@@ -134,6 +134,11 @@ export function phaseOf(window: ChangeWindow, nowMs: number): 'changing' | 'sett
   return nowMs < window.endsAtMs ? 'changing' : 'settling';
 }
 
+/** Whether no change is under way. */
+export function isAtRest({ reloading, cards }: MachineState): boolean {
+  return reloading === null && cards.every((card) => card.switching === null);
+}
+
 /** The machine at a time: changes whose time has come are done, processes that left long enough ago are forgotten. */
 export function settle(state: MachineState, nowMs: number, lingerMs: number): MachineState {
   let next = state;

@@ -51,7 +51,19 @@ export function createSimulatedSharedDevice(options: {
   return {
     attach: async (tenant, call) => {
       const startTime = processes.startTime(tenant.pid);
-      const opened = await machine.update((state, nowMs) => {
+      // Who served it may have gone: what it held is what it holds on to, not more of the same.
+      const isResumed = (entry: ProcessState): boolean =>
+        isAttached(entry) &&
+        !activities.has(entry.key) &&
+        entry.pid === tenant.pid &&
+        entry.startTime === (startTime === '' ? null : startTime) &&
+        entry.command === tenant.instance &&
+        entry.card === tenant.card &&
+        entry.partition === tenant.partition;
+      const opened = await machine.update((before, nowMs) => {
+        const left = before.processes.filter((entry) => !isResumed(entry));
+        const state =
+          left.length === before.processes.length ? before : { ...before, processes: left };
         const totalBytes = capacityOf(observe({ node, state, nowMs, kernel }).cards, tenant);
         if (totalBytes === null) return { state, error: unknownPartition(tenant) };
         const freeBytes = bytes(totalBytes - usedBytes(state, tenant));

@@ -85,3 +85,25 @@ it('is read from disk when somebody has written, not at each look of a watch', a
   expect(after.generation).not.toBe(before.generation);
   expect(await watching.discover()).toEqual(after);
 });
+
+it('a process that attaches again after its agent has gone holds its memory once', async () => {
+  const tenant = {
+    instance: instanceId(workloadName('chat'), 0),
+    pid: process.pid,
+    card: CARD,
+    partition: 0,
+    memoryBytes: gib(120),
+  };
+  const { memory } = await open().sharedDevice.attach(tenant);
+  const next = open();
+  const again = await next.sharedDevice.attach(tenant);
+  expect(again.memory).toEqual(memory);
+  expect(await next.holders(CARD)).toHaveLength(1);
+  // Another one finds the rest, also when it has the same name.
+  const refused = { code: 'ERR_DEVICE_MEMORY' };
+  await expect(next.sharedDevice.attach(tenant)).rejects.toMatchObject(refused);
+  const other = { ...tenant, instance: instanceId(workloadName('chat'), 1) };
+  await expect(open().sharedDevice.attach(other)).rejects.toMatchObject(refused);
+  await again.release();
+  await (await open().sharedDevice.attach(other)).release();
+});

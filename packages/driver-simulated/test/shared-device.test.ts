@@ -57,7 +57,10 @@ describe('memory', () => {
     const results = await bench.run(
       Promise.allSettled(
         [100, 101, 102].flatMap((pid) =>
-          [device, other].map((one) => one.attach(tenant(pid, 0, 60))),
+          [device, other].map((one, replica) => {
+            const instance = instanceId(workloadName('other'), replica);
+            return one.attach({ ...tenant(pid, 0, 60), instance });
+          }),
         ),
       ),
     );

@@ -31,6 +31,8 @@ export interface ServeSharedDeviceOptions {
 
 /** How soon after a tenant's report the others hear of it; many reports become one push. */
 const REPORT_DELAY_MS = 10;
+/** Between looks at a device on which nothing happens: reports are heard of at once, and what fades may fade late. */
+const QUIET_INTERVAL_MS = 1000;
 /** A tenant that does not read gets no further pushes until it does. */
 const MAX_UNREAD_BYTES = 64 * 1024;
 
@@ -53,8 +55,8 @@ export async function serveSharedDevice(options: ServeSharedDeviceOptions): Prom
     pushDueMs = dueMs;
     cancelPush = clock.timer(ms, () => {
       pushDueMs = Number.POSITIVE_INFINITY;
-      for (const connection of connections) connection.push();
-      pushWithin(PUSH_INTERVAL_MS);
+      const pushed = [...connections].filter((connection) => connection.push());
+      pushWithin(pushed.length > 0 ? PUSH_INTERVAL_MS : QUIET_INTERVAL_MS);
     });
   };
 
@@ -87,8 +89,8 @@ export async function serveSharedDevice(options: ServeSharedDeviceOptions): Prom
 
 /** One tenant's connection. */
 interface Connection {
-  /** Tells the tenant of the others' activity, when that has changed. */
-  push(): void;
+  /** Tells the tenant of the others' activity; false when that has not changed. */
+  push(): boolean;
   close(): void;
   /** Resolves when its tenancy is released and its socket is closed. Never rejects. */
   readonly ended: Promise<void>;
@@ -128,13 +130,14 @@ function openConnection(options: {
       return null;
     }
   };
-  const push = (): void => {
-    if (tenancy === null || socket.writableLength > MAX_UNREAD_BYTES) return;
+  const push = (): boolean => {
+    if (tenancy === null || socket.writableLength > MAX_UNREAD_BYTES) return false;
     const activity = tenancy.coTenants();
     const text = JSON.stringify(activity);
-    if (text === pushed) return;
+    if (text === pushed) return false;
     pushed = text;
     say({ type: 'activity', activity });
+    return true;
   };
   const hear = (value: unknown): void => {
     const message = parseTenantMessage(value);
