@@ -21,10 +21,15 @@ export interface BandOrder {
   dispatched(rank: number, cost: number, mask: number, view: BandView, nowMs: number): void;
   /** Takes note that a band that was empty waits again. */
   activated(rank: number): void;
+  /** Whether a band has had less than the share it is promised. */
+  owes(rank: number): boolean;
 }
 
 /** One dispatch in this many goes to a starving band. */
 const ESCAPE_EVERY = 8;
+
+/** Dispatches' worth of tokens that a band had more than its share and is not owed again: not all it ever had. */
+const MOST_AHEAD = 64;
 
 /** Rank of the most urgent band of a mask; -1 when it is empty. */
 function firstOf(mask: number): number {
@@ -72,18 +77,20 @@ function createStrictOrder(policies: readonly BandPolicy[]): BandOrder {
       return firstOf(mask);
     },
     dispatched: (rank, cost, mask, _view, _nowMs) => {
-      if ((mask & (mask - 1)) === 0) return;
-      sinceEscape = rank === firstOf(mask) ? Math.min(sinceEscape + 1, ESCAPE_EVERY) : 0;
+      if ((mask & (mask - 1)) !== 0) {
+        sinceEscape = rank === firstOf(mask) ? Math.min(sinceEscape + 1, ESCAPE_EVERY) : 0;
+      }
       for (let waiting = mask & shares; waiting !== 0; waiting &= waiting - 1) {
         const owed = firstOf(waiting);
         const share = (policies[owed] as BandPolicy).minimumShare;
         const credit = (credits[owed] as number) + cost * share - (owed === rank ? cost : 0);
-        credits[owed] = credit;
+        credits[owed] = Math.max(credit, -MOST_AHEAD * cost);
       }
     },
     activated: (rank) => {
       credits[rank] = Math.min(0, credits[rank] as number);
     },
+    owes: (rank) => (credits[rank] as number) > 0,
   };
 }
 
@@ -108,6 +115,7 @@ function createAgedOrder(policies: readonly BandPolicy[]): BandOrder {
     },
     dispatched: () => undefined,
     activated: () => undefined,
+    owes: () => false,
   };
 }
 
@@ -132,6 +140,7 @@ function createWeightedOrder(policies: readonly BandPolicy[]): BandOrder {
     activated: (rank) => {
       passes[rank] = Math.max(passes[rank] as number, virtual);
     },
+    owes: () => false,
   };
 }
 

@@ -173,6 +173,52 @@ describe('device groups', () => {
   });
 });
 
+describe('the share promised to a band', () => {
+  /** Tokens of batch among all, while a band asks for three times what the model can do. */
+  async function batchShare(band: Band, options: Partial<QosOptions> = {}): Promise<number> {
+    const served = { all: 0, batch: 0 };
+    open({ observer: { ended: () => (served.all += 1) }, ...options }, 4);
+    const one = async (asked: Band): Promise<void> => {
+      let admission = await qos.admit(request(asked));
+      for (;;) {
+        if (!admission.ok) return;
+        const { permit } = admission;
+        await clock.sleep(20);
+        if (permit.firstByte()) {
+          await clock.sleep(80);
+          if (asked === 'batch') served.batch += 1;
+          permit.usage({ promptTokens: 100, outputTokens: 100 });
+          permit.done();
+          return;
+        }
+        admission = await permit.retry();
+      }
+    };
+    for (let ms = 0; ms < 30_000; ms += 10) {
+      void one(band);
+      if (ms % 100 === 0) void one('batch');
+      await clock.advance(10);
+    }
+    return served.batch / served.all;
+  }
+
+  it.each(['critical', 'interactive', 'standard'] as const)(
+    'is kept although %s fills the model and burns its budget',
+    async (band) => {
+      expect(await batchShare(band)).toBeGreaterThan(0.045);
+    },
+  );
+
+  it('is nothing where nothing is promised', async () => {
+    const share = await batchShare('critical', { bands: { batch: { minimumShare: 0 } } });
+    expect(share).toBeLessThan(0.01);
+  });
+
+  it('is not more than was promised', async () => {
+    expect(await batchShare('critical')).toBeLessThan(0.06);
+  });
+});
+
 describe('preemption', () => {
   it('before the first byte puts the victim back unnoticed, at its old place', async () => {
     const seen: string[] = [];

@@ -100,6 +100,28 @@ describe('order', () => {
     expect(queue.next(0, 0b01000)?.value).toBe('batch');
     expect(queue.next(0, 0)).toBeNull();
   });
+
+  it('owes a band nothing that has just been served alone', () => {
+    const queue = createFairQueue<string>({ total: { count: null }, perBand: { count: null } });
+    const add = (band: 'critical' | 'batch', count: number): void => {
+      for (let index = 0; index < count; index += 1) {
+        queue.offer({ value: band, tenant: 't', band, cost: 100 }, 0);
+      }
+    };
+    const served = (count: number): readonly string[] =>
+      Array.from({ length: count }, () => {
+        const ticket = queue.next(1);
+        if (ticket === null) throw new Error('nothing waits');
+        queue.take(ticket, 1);
+        return ticket.value;
+      });
+    add('batch', 200);
+    served(100);
+    add('critical', 3_000);
+    // A twentieth of each dispatch pays off what it was ahead, at most 64 dispatches: then it is owed its share again.
+    expect(served(1_000)).not.toContain('batch');
+    expect(served(1_000).filter((value) => value === 'batch').length).toBeGreaterThan(20);
+  });
 });
 
 describe('bounds', () => {

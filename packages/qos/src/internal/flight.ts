@@ -77,6 +77,8 @@ export class Flight implements QueueItem, Permit, Granted {
   declare resolve: ((admission: Admission) => void) | null;
   declare abort: AbortLink | null;
   declare at: EndpointCapacity | null;
+  /** Whether it was sent at the turn of a more urgent band. */
+  declare isOwed: boolean;
   declare hold: ReservationHold | null;
   /** Place among the permits that hold an endpoint; -1 for the others. */
   declare liveIndex: number;
@@ -131,6 +133,7 @@ export class Flight implements QueueItem, Permit, Granted {
     this.resolve = null;
     this.abort = null;
     this.at = null;
+    this.isOwed = false;
     this.hold = null;
     this.liveIndex = -1;
     this.drawn = 0;

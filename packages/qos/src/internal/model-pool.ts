@@ -73,8 +73,8 @@ export class ModelPool {
       debtCap: (band, weight) => this.waits.debtCap(bandRank(band), weight),
     });
     this.waits = new PoolWaits(this.queue, this.bands, model.tokensPerSecond);
-    this.#endpoints = new PoolEndpoints(host.freshMs, (rank, capacity, nowMs) =>
-      this.ceiling(rank, capacity, nowMs),
+    this.#endpoints = new PoolEndpoints(host.freshMs, (rank, turn, capacity, nowMs) =>
+      this.ceiling(rank, turn, capacity, nowMs),
     );
     this.brownout = createBrownout({ guarded: () => this.bands.guardedTrackers() });
   }
@@ -110,19 +110,20 @@ export class ModelPool {
   }
 
   /** Least full endpoint that may take the flight now; null when none may. */
-  pick(flight: Flight, nowMs: number): EndpointCapacity | null {
+  pick(flight: Flight, nowMs: number, turn: number = flight.rank): EndpointCapacity | null {
     if (this.reservations.size > 0 && !this.#mayUse(flight, nowMs)) return null;
-    return this.#endpoints.pick(flight, nowMs);
+    return this.#endpoints.pick(flight, turn, nowMs);
   }
 
-  /** Share of an endpoint that a band may fill now. */
-  ceiling(rank: number, capacity: EndpointCapacity, nowMs: number): number {
-    const own = Math.min(
-      this.bands.holdback(rank, nowMs),
-      this.#host.ceiling(rank, capacity, nowMs),
-    );
-    if (!isHeldBack(rank)) return own;
-    return Math.min(own, this.brownout.ceiling(bandOfRank(rank), nowMs));
+  /**
+   * Share of an endpoint that a band may fill at the turn of one as urgent or more: only what co-tenants need is kept
+   * from it then, not what is kept for the band whose turn it is.
+   */
+  ceiling(rank: number, turn: number, capacity: EndpointCapacity, nowMs: number): number {
+    const shared = this.#host.ceiling(rank, capacity, nowMs);
+    const own = Math.min(this.bands.holdback(turn, nowMs), shared);
+    if (!isHeldBack(turn)) return own;
+    return Math.min(own, this.brownout.ceiling(bandOfRank(turn), nowMs));
   }
 
   /** Sends what may be sent, most urgent first. A blocked band blocks only the bands below it. */
@@ -131,7 +132,8 @@ export class ModelPool {
     while (allowed !== 0) {
       const flight = this.queue.next(nowMs, allowed);
       if (flight === null) break;
-      let capacity = this.pick(flight, nowMs);
+      const turn = this.queue.turnOf(flight.rank);
+      let capacity = this.pick(flight, nowMs, turn);
       if (capacity === null && flight.rank <= GUARDED_RANK && this.bands.hasLower(flight.rank)) {
         if (this.#host.preempt(flight, this, nowMs)) capacity = this.pick(flight, nowMs);
       }
@@ -141,6 +143,7 @@ export class ModelPool {
         continue;
       }
       this.queue.take(flight, flight.lane as TenantLane, nowMs);
+      flight.isOwed = turn < flight.rank;
       this.send(flight, capacity, nowMs);
     }
     if (this.queue.count === 0) this.waits.drain.emptied(nowMs);

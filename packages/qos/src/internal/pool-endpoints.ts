@@ -23,7 +23,12 @@ export interface PoolEndpoint {
 }
 
 /** Share of an endpoint that a band may fill now, 0 to 1. */
-export type CeilingOf = (rank: number, capacity: EndpointCapacity, nowMs: number) => number;
+export type CeilingOf = (
+  rank: number,
+  turn: number,
+  capacity: EndpointCapacity,
+  nowMs: number,
+) => number;
 
 export class PoolEndpoints {
   readonly #freshMs: number | undefined;
@@ -69,8 +74,11 @@ export class PoolEndpoints {
     return replaced;
   }
 
-  /** Least full endpoint that may take the flight now; of equally full ones each in turn; null when none may. */
-  pick(flight: Flight, nowMs: number): EndpointCapacity | null {
+  /**
+   * Least full endpoint that may take the flight now; of equally full ones each in turn; null when none may. `turn` is
+   * the rank whose turn it is: the flight's, or a more urgent one that gave its turn to it.
+   */
+  pick(flight: Flight, turn: number, nowMs: number): EndpointCapacity | null {
     const ready = this.#ready;
     const count = ready.length;
     const affinity = flight.request.affinity ?? null;
@@ -82,7 +90,7 @@ export class PoolEndpoints {
     for (let looked = 0; looked < count; looked += 1) {
       const at = (this.#turn + looked) % count;
       const { capacity } = ready[at] as PoolEndpoint;
-      const ceiling = this.#ceilingOf(flight.rank, capacity, nowMs);
+      const ceiling = this.#ceilingOf(flight.rank, turn, capacity, nowMs);
       if (!capacity.fits(flight.footprint, ceiling, nowMs)) continue;
       const penalty = capacity.id === flight.avoid ? FAILED_PENALTY : 0;
       const score = count === 1 ? penalty : capacity.saturation(nowMs) + penalty;

@@ -108,6 +108,8 @@ export class Preemptor {
       if (other.model !== flight.model || other.state !== state || other.rank <= flight.rank) {
         continue;
       }
+      // The share that a band is promised is not taken back.
+      if (other.isOwed) continue;
       const policy = this.#context.policies[other.rank];
       if (state === 'sent') {
         // Whoever has used up its tries would be refused; only the most urgent band may ask that.
@@ -134,7 +136,8 @@ export class Preemptor {
     nowMs: number,
   ): readonly Candidate[] {
     const { capacity, candidates, most } = from;
-    const ceiling = pool.ceiling(Math.min(flight.rank, GUARDED_RANK), capacity, nowMs);
+    const rank = Math.min(flight.rank, GUARDED_RANK);
+    const ceiling = pool.ceiling(rank, rank, capacity, nowMs);
     const need = capacity.lacks(flight.footprint, ceiling, nowMs);
     if (need === null) return [];
     const here = candidates.filter((candidate) => candidate.flight.at === capacity);

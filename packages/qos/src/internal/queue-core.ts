@@ -109,6 +109,12 @@ export class QueueCore<T extends QueueItem> {
     return rank < 0 ? null : (this.band(rank).first() as T | null);
   }
 
+  /** The rank whose turn a band has: its own, or the most urgent that waits while it is owed its promised share. */
+  turnOf(rank: number): number {
+    if (!this.#order.owes(rank)) return rank;
+    return Math.min(rank, 31 - Math.clz32(this.#mask & -this.#mask));
+  }
+
   /** The item whose turn it is among one tenant's in a band; changes nothing. */
   firstOf(rank: number, tenant: string): T | null {
     const lane = this.band(rank).find(tenant);
