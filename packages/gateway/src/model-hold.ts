@@ -9,7 +9,7 @@ import { AimError, type Clock, type EndpointDirectory, type WorkloadName } from 
 export type HoldOutcome = 'ready' | { readonly retryAfterMs: number | null };
 
 /** One request that is held. */
-export interface HeldRequest {
+interface HeldRequest {
   readonly model: WorkloadName;
   readonly bytes: number;
   /** Since when nobody can answer it, by the monotonic clock: what its time counts from. */

@@ -1,10 +1,11 @@
 /**
  * Packing of large fleets: the layout search decides everything at once, then the speed model looks at each card and
- * takes off who would slow an urgent neighbour down more than the search's simpler model saw. Wishes to be near another
- * model are not looked at here.
+ * takes off who would slow an urgent neighbour down more than the search's simpler model saw. At last those who want to
+ * be near another model are drawn there.
  */
 import { bytes, type InstanceId, type Reason } from '@aim-gpu/core';
 import { type Slot, toSlots } from './card-choice.js';
+import { drawNear } from './draw-near.js';
 import { type Occupancy, rejectionOf } from './filters.js';
 import type { LatencyModel, PlacedLatency } from './latency.js';
 import { slowdownOf } from './latency.js';
@@ -36,7 +37,8 @@ export function planLarge(problem: SearchProblem, latency: LatencyModel): Packin
       { candidate, slots: own, memoryBytes: exclusive ? bytes(whole) : candidate.shareBytes },
     ];
   });
-  const { residents, harmed, latencies } = withoutHarm(problem, proposed, latency);
+  const { harmed, ...harmless } = withoutHarm(problem, proposed, latency);
+  const { residents, latencies } = drawNear(problem, harmless, { slots, latency });
   return {
     layouts,
     slots,

@@ -38,15 +38,20 @@ const models = (most: number): fc.Arbitrary<readonly ModelWords[]> =>
     .chain((size) => fc.tuple(...Array.from({ length: size }, (_, index) => model(index))));
 
 /** The problem once the plan has been applied. */
-function after(problem: FleetProblem, plan: Plan): FleetProblem {
-  const planned = new Map(plan.nodes.flatMap(({ cards }) => cards.map((card) => [card.id, card])));
+export function applied(problem: FleetProblem, plan: Plan): FleetProblem {
+  const planned = new Map(
+    plan.nodes.flatMap(({ name, cards }) => cards.map((card) => [`${name} ${card.id}`, card])),
+  );
   return {
     ...problem,
     inventories: problem.inventories.map((inventory) => ({
       ...inventory,
       generation: plan.id,
       cards: inventory.cards.map((card) => {
-        const { layout, product } = planned.get(card.id) ?? { layout: null, product: '' };
+        const { layout, product } = planned.get(`${inventory.node} ${card.id}`) ?? {
+          layout: null,
+          product: '',
+        };
         return layout === null
           ? card
           : { ...card, layout, partitions: toPartitions(product ?? '', layout) };
@@ -84,12 +89,12 @@ export function changedAgain(fleet: ChangingFleet): readonly string[] {
   const before = problemOf(fleet.first);
   const plan = planFleet(before);
   const { fleet: models, demands } = problemOf(fleet.second);
-  const next = { ...after(before, plan), fleet: models, demands };
+  const next = { ...applied(before, plan), fleet: models, demands };
   return [...differences(before, plan), ...differences(next, planFleet(next))];
 }
 
 function differences(problem: FleetProblem, plan: Plan): readonly string[] {
-  const again = planFleet(after(problem, plan));
+  const again = planFleet(applied(problem, plan));
   const now = new Map(again.placements.map(({ instance, shares }) => [instance, shares]));
   return [
     ...again.changes.map(({ node, card }) => `changes ${card ?? node}`),
