@@ -1,11 +1,12 @@
-// The load: `client-process.ts json <port> <connections> <requests>` or `… sse <port> <streams> <rounds> <tokens> <interval ms>`.
+// The load: `client-process.ts json <port> <connections> <requests> [<interval ms>]` or
+// `… sse <port> <streams> <rounds> <tokens> <interval ms>`.
 // Prints its figures as one message to its parent after a warm-up, which it announces. The warm-up is the same for every
 // proxy and long enough that what is measured is compiled code: programs differ in size, and a short run would measure
 // the compiler.
 import { Agent, request } from 'node:http';
 
 const [kind = '', port = '', ...rest] = process.argv.slice(2);
-const [first = 1, second = 1, third = 1, fourth = 20] = rest.map(Number);
+const [first = 1, second = 1, third = 0, fourth = 20] = rest.map(Number);
 const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY, noDelay: true });
 const HEADERS = { 'content-type': 'application/json', authorization: 'Bearer sk-bench' };
 const WARM_REQUESTS = 15_000;
@@ -16,6 +17,9 @@ const messages = [{ role: 'user', content: 'x'.repeat(200) }];
 function quantile(sorted: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
 }
+
+const pause = (ms: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)));
 
 function ask(body: string, onText: (text: string) => void): Promise<number> {
   return new Promise((resolve, reject) => {
@@ -40,15 +44,23 @@ function ask(body: string, onText: (text: string) => void): Promise<number> {
   });
 }
 
-/** Counts, not seconds: on a busy machine a time would end before anything is compiled. */
-async function json(connections: number, requests: number): Promise<object> {
+/**
+ * Counts, not seconds: on a busy machine a time would end before anything is compiled. With an interval each connection
+ * asks that often, else as soon as it has its answer.
+ */
+async function json(connections: number, requests: number, intervalMs: number): Promise<object> {
   const body = JSON.stringify({ model: 'm', messages, max_tokens: 64 });
   const times: number[] = [];
   let errors = 0;
   let left = 0;
-  const work = async (record: boolean): Promise<void> => {
+  const work = async (record: boolean, index: number): Promise<void> => {
+    const paceMs = record ? intervalMs : 0;
+    // Apart from each other, so that what is measured is an answer and not a crowd.
+    let dueMs = performance.now() + (paceMs * index) / connections;
     while (left > 0) {
       left -= 1;
+      if (paceMs > 0) await pause(dueMs - performance.now());
+      dueMs += paceMs;
       const start = performance.now();
       const status = await ask(body, () => undefined).catch(() => 0);
       if (status !== 200) errors += 1;
@@ -57,7 +69,7 @@ async function json(connections: number, requests: number): Promise<object> {
   };
   const all = (count: number, record: boolean): Promise<unknown> => {
     left = count;
-    return Promise.all(Array.from({ length: connections }, () => work(record)));
+    return Promise.all(Array.from({ length: connections }, (_, index) => work(record, index)));
   };
   await all(WARM_REQUESTS, false);
   process.send?.('warm');
@@ -129,5 +141,7 @@ async function sse(
   };
 }
 
-const figures = await (kind === 'json' ? json(first, second) : sse(first, second, third, fourth));
+const figures = await (kind === 'json'
+  ? json(first, second, third)
+  : sse(first, second, third, fourth));
 process.send?.(figures, () => process.exit(0));

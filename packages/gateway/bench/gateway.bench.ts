@@ -15,6 +15,11 @@ const DIRECT = 'direct';
 const JSON_PEERS = [REFERENCE, 'fastify-reply-from', 'http-proxy'];
 const PROXY_CORE = '1';
 const OTHER_CORE = '0';
+/**
+ * How often each connection asks when it is the added time that is measured: 4,000 requests a second of 64. As fast as
+ * they can, an answer's time is that of the queue before the slowest process, which is often not the proxy.
+ */
+const PACED_MS = '16';
 /** USER_HZ of every Linux we know: ticks of /proc/PID/stat in a second. */
 const TICK_MS = 10;
 
@@ -124,7 +129,7 @@ const GOALS: readonly Goal[] = [
   { name: 'JSON CPU', test: 'json', peer: 'http-proxy', figure: 'cpuUs', most: 1 / 0.9 },
   {
     name: 'JSON added p50',
-    test: 'json',
+    test: 'paced',
     peer: REFERENCE,
     figure: 'p50Ms',
     most: 1.3,
@@ -132,7 +137,7 @@ const GOALS: readonly Goal[] = [
   },
   {
     name: 'JSON added p99',
-    test: 'json',
+    test: 'paced',
     peer: REFERENCE,
     figure: 'p99Ms',
     most: 1.5,
@@ -201,6 +206,8 @@ async function run({ full, values, signal, log }: BenchOptions): Promise<{
     const order = [DIRECT, SUBJECT, ...JSON_PEERS];
     for (const proxy of isEven ? order : [...order].reverse())
       await take(proxy, 'json', ['json', '64', String(full ? 40_000 : 10_000)]);
+    for (const proxy of isEven ? [DIRECT, SUBJECT, REFERENCE] : [REFERENCE, SUBJECT, DIRECT])
+      await take(proxy, 'paced', ['json', '64', String(full ? 40_000 : 12_000), PACED_MS]);
     for (const proxy of isEven ? [SUBJECT, REFERENCE] : [REFERENCE, SUBJECT])
       await take(proxy, 'sse', ['sse', '256', '2', '150', '20']);
   }

@@ -20,6 +20,12 @@ const ENGINE_CONTROL: ReadonlySet<string> = new Set([
   '/v1/load_lora_adapter',
   '/v1/unload_lora_adapter',
 ]);
+/** What nearly every request asks for; these are plain. */
+const USUAL_PATHS: ReadonlySet<string> = new Set([
+  '/v1/chat/completions',
+  '/v1/completions',
+  '/v1/embeddings',
+]);
 /** Nothing that an engine's router might read as another path: `..`, `//`, escapes. */
 const PLAIN_PATH = /^\/v1(?:\/(?!\.{1,2}(?:\/|$))[\w.~:@-]+)+$/;
 
@@ -66,7 +72,7 @@ function route(tools: HandlerTools, incoming: Incoming): void {
     return;
   }
   const tenant = caller.name;
-  const mayPass = method === 'POST' && PLAIN_PATH.test(path) && !ENGINE_CONTROL.has(path);
+  const mayPass = method === 'POST' && (USUAL_PATHS.has(path) || isPlain(path));
   if (!mayPass) {
     incoming.reject(unknownPath(method, path), { tenant });
     return;
@@ -87,6 +93,10 @@ function route(tools: HandlerTools, incoming: Incoming): void {
   }
   incoming.tenant = tenant;
   generate(tools, incoming, caller, path);
+}
+
+function isPlain(path: string): boolean {
+  return PLAIN_PATH.test(path) && !ENGINE_CONTROL.has(path);
 }
 
 const DRAINING = {
