@@ -5,6 +5,7 @@
 import type { Permit } from '@aim-gpu/qos';
 import type { EngineAnswer } from './engine-answer.js';
 import type { ExchangeRequest, ExchangeTools } from './exchange-request.js';
+import { instanceOf } from './exchange-view.js';
 import { type ReportedUsage, withinBounds } from './reported-usage.js';
 import type { RequestSeries } from './request-series.js';
 
@@ -80,7 +81,7 @@ function log(tools: ExchangeTools, ended: EndedExchange, usage: ReportedUsage | 
     tenant,
     model,
     band,
-    instance: permit?.endpoint ?? null,
+    instance: instanceOf(permit),
     code,
     stream: answer !== null && answer.tap !== null,
     tries,

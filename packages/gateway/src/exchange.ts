@@ -7,11 +7,17 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Admission, Permit, RequestOutcome } from '@aim-gpu/qos';
 import { pushAnswerHeaders } from './answer-headers.js';
 import { EngineAnswer } from './engine-answer.js';
+import { EngineWait, type WaitOwner } from './engine-wait.js';
 import { latenessOf } from './exchange-lateness.js';
 import { recordExchange } from './exchange-records.js';
 import type { ExchangeRequest, ExchangeTools } from './exchange-request.js';
-import type { ExchangeView, LiveExchange } from './live-exchanges.js';
-import type { HoldOutcome } from './model-hold.js';
+import {
+  type ExchangeState,
+  type ExchangeView,
+  instanceOf,
+  toExchangeView,
+} from './exchange-view.js';
+import type { LiveExchange } from './live-exchanges.js';
 import {
   internalError,
   modelUnavailable,
@@ -33,19 +39,17 @@ const CLIENT_GONE = 499;
 const WHOLE = { whole: true } as const;
 
 /** An exchange under way. */
-export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible {
+export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, WaitOwner {
   liveIndex: number = -1;
   // Not `#`: private names double the price of making what each request makes.
   private readonly tools: ExchangeTools;
   private readonly request: ExchangeRequest;
   private readonly series: RequestSeries;
-  private state: ExchangeView['state'] = 'waiting';
+  private state: ExchangeState = 'waiting';
   private permit: Permit | null = null;
   private preempt: PreemptCall | null = null;
   private call: UpstreamCall | null = null;
-  private wait: AbortController | null = null;
-  /** Ends the hold of one that nobody can answer now. */
-  private held: AbortController | null = null;
+  private wait: EngineWait | null = null;
   /** When the last engine that could have answered it was lost with it; null while there are others. */
   private lostMs: number | null = null;
   /** What to answer when there is no other try; null leaves it to the refusal. */
@@ -72,8 +76,8 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible {
       this.admitted(admission);
       return;
     }
-    this.wait = new AbortController();
-    this.await(qos.admit(this.request.admit, { signal: this.wait.signal }));
+    this.wait = new EngineWait(this.tools, this.request, this, null);
+    this.wait.follow(qos.admit(this.request.admit, { signal: this.wait.signal }));
   }
 
   /** The client's connection has closed, whether or not it had its answer. */
@@ -92,7 +96,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible {
   check(nowMs: number): void {
     if (this.state === 'over') return;
     if (this.state === 'waiting') {
-      this.holdIfAlone();
+      this.wait?.check();
       return;
     }
     const { request, sentMs, activeMs, answer } = this;
@@ -106,18 +110,8 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible {
   }
 
   view(nowMs: number): ExchangeView {
-    const { requestId, admit, readMs } = this.request;
-    const { tenant, model, band } = admit;
-    return {
-      requestId,
-      tenant,
-      model,
-      band,
-      state: this.state,
-      instance: this.permit?.endpoint ?? null,
-      ageMs: nowMs - readMs,
-      outputTokens: this.answer?.events ?? 0,
-    };
+    const { request, state, permit, answer } = this;
+    return toExchangeView({ request, state, permit, answer }, nowMs);
   }
 
   /** The engine that has it will not answer any more: another one may. */
@@ -190,7 +184,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible {
   }
 
   /** Something here is wrong; the client gets an end all the same. */
-  private crash(error: unknown): void {
+  crash(error: unknown): void {
     this.tools.logger.error('exchange-failed', {
       requestId: this.request.requestId,
       message: error instanceof Error ? error.message : 'unknown',
@@ -203,11 +197,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible {
     this.end(500, 'failed');
   }
 
-  private await(admission: Promise<Admission>): void {
-    admission.then((result) => this.admitted(result)).catch((error: unknown) => this.crash(error));
-  }
-
-  private admitted(admission: Admission): void {
+  admitted(admission: Admission): void {
     if (this.state === 'over') {
       if (admission.ok) admission.permit.done('client_gone');
       return;
@@ -223,11 +213,14 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible {
     this.end(refuse(this.request.response, error, headers), 'refused');
   }
 
+  unserved(retryAfterMs: number | null): void {
+    this.sayNo(modelUnavailable(this.request.admit.model, retryAfterMs));
+  }
+
   private send(permit: Permit): void {
     const { served, upstreams, clock } = this.tools;
     const { request } = this;
-    this.held?.abort();
-    this.held = null;
+    this.wait = null;
     this.permit = permit;
     this.state = 'sent';
     const endpoint = served.find(request.admit.model)?.endpoints.get(permit.endpoint);
@@ -271,44 +264,12 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible {
     // Who waits for an engine to come back is no load on one that is there.
     const isFree = failure === null || this.lostMs !== null;
     if (!isFree && !this.tools.retries.take(this.tools.clock.monoMs())) {
-      const headers = this.answerHeaders([], permit.endpoint, permit.queueMs);
-      this.end(refuse(this.request.response, failure, headers), 'failed');
+      this.sayNo(failure);
       return;
     }
     this.state = 'waiting';
-    this.wait = new AbortController();
-    this.await(permit.retry({ signal: this.wait.signal }));
-    this.holdIfAlone();
-  }
-
-  /**
-   * When nobody can answer it now, it is held as one is that comes while no engine is there. It keeps its place in qos's
-   * queue, which sends it as soon as an engine is ready.
-   */
-  private holdIfAlone(): void {
-    const { tools, request } = this;
-    const served = tools.served.find(request.admit.model);
-    if (this.held !== null || served === undefined || served.unreadyMs === null) return;
-    const wait = new AbortController();
-    this.held = wait;
-    const sinceMs = this.lostMs ?? served.unreadyMs;
-    const bytes = request.body.length;
-    tools.holds
-      .hold({ model: served.model.workload, bytes, sinceMs, wait })
-      .then((outcome) => {
-        if (this.held === wait) this.holdEnded(outcome);
-      })
-      .catch((error: unknown) => this.crash(error));
-  }
-
-  private holdEnded(outcome: HoldOutcome): void {
-    this.held = null;
-    if (outcome === 'ready' || this.state !== 'waiting') return;
-    const { request, permit, tools } = this;
-    this.cancel();
-    const queueMs = permit?.queueMs ?? tools.clock.monoMs() - request.readMs;
-    const error = modelUnavailable(request.admit.model, outcome.retryAfterMs);
-    this.end(refuse(request.response, error, this.answerHeaders([], null, queueMs)), 'failed');
+    this.wait = new EngineWait(this.tools, this.request, this, this.lostMs);
+    this.wait.follow(permit.retry({ signal: this.wait.signal }));
   }
 
   /** Headers go out with the first content, so that until then another engine may be tried. False: preempted. */
@@ -336,9 +297,15 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible {
       this.breakOff(504);
       return;
     }
-    const { permit } = this;
-    const headers = this.answerHeaders([], permit?.endpoint ?? null, permit?.queueMs ?? 0);
-    this.end(refuse(response, upstreamFailed('timeout'), headers), 'failed');
+    this.sayNo(upstreamFailed('timeout'));
+  }
+
+  /** Nothing has reached the client, and nothing will but this. */
+  private sayNo(error: OpenAiError): void {
+    const { permit, request, tools } = this;
+    const queueMs = permit === null ? tools.clock.monoMs() - request.readMs : permit.queueMs;
+    const headers = this.answerHeaders([], instanceOf(permit), queueMs);
+    this.end(refuse(request.response, error, headers), 'failed');
   }
 
   /** After the first byte there is no other engine to try: a stream says so and ends without [DONE]. */
@@ -352,8 +319,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible {
 
   private cancel(): void {
     this.call?.cancel();
-    this.wait?.abort();
-    this.held?.abort();
+    this.wait?.cancel();
   }
 
   private end(code: number, outcome: RequestOutcome): void {
@@ -376,7 +342,6 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible {
       tools.affinity.note(request.prefixes, permit.endpoint);
     this.call = null;
     this.wait = null;
-    this.held = null;
   }
 
   /** With what every answer tells added. */

@@ -1,22 +1,9 @@
 /**
- * Every exchange under way: the one sweep that finds those that are late, and the view of them. Owns one timer, armed
+ * Every exchange under way: the one sweep that finds those that are late, and the views of them. Owns one timer, armed
  * only while there is something to look at.
  */
-import type { Band, Clock } from '@aim-gpu/core';
-
-/** How one exchange looks from outside; nothing of what was said in it. */
-export interface ExchangeView {
-  readonly requestId: string;
-  readonly tenant: string;
-  readonly model: string;
-  readonly band: Band;
-  /** `waiting` for an engine, `sent` and not answered, `passing` its answer on. */
-  readonly state: 'waiting' | 'sent' | 'passing' | 'over';
-  readonly instance: string | null;
-  readonly ageMs: number;
-  /** Tokens of the answer so far, estimated from its events. */
-  readonly outputTokens: number;
-}
+import type { Clock } from '@aim-gpu/core';
+import type { ExchangeView } from './exchange-view.js';
 
 /** What the sweep needs of an exchange. */
 export interface LiveExchange {

@@ -104,6 +104,7 @@ describe('a request whose only engine is lost before it answered', () => {
     const response = await asked.done;
     expect(response.status).toBe(503);
     expect(response.headers.get('retry-after')).toBe('1');
+    expect(response.headers.get('x-aim-instance')).toBeNull();
     expect(await response.json()).toMatchObject({
       error: { code: 'model_unavailable', type: 'server_error' },
     });

@@ -7,7 +7,7 @@ import { readdirSync, readlinkSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { createFileStateStore } from '@aim-gpu/core/node';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { createPlace, type Place } from './support/command.js';
+import { createPlace, type Place, run } from './support/command.js';
 import { freePort, viewNode } from './support/node-view.js';
 import { processesOf, type Running, startUp, until } from './support/running.js';
 
@@ -29,6 +29,8 @@ tenants:
 `;
 /** Long enough to be in the middle of for some seconds. */
 const LONG = 800;
+/** How long the gateway holds requests for an engine that is not there. */
+const HOLD_MS = 10_000;
 
 let place: Place;
 let fleet: string;
@@ -61,6 +63,7 @@ async function startAndWait(): Promise<void> {
 interface Heard {
   readonly status: number;
   readonly instance: string | null;
+  readonly retryAfter: string | null;
   readonly body: string;
   /** The error of its HTTP client; null when the answer ended as HTTP says. */
   readonly broke: string | null;
@@ -86,9 +89,11 @@ function ask(
   const { tenant = 'team-b', ...wishes } = options;
   let body = '';
   let instance: string | null = null;
+  let retryAfter: string | null = null;
   const heard = new Promise<Heard>((resolve) => {
     let status = 0;
-    const end = (broke: string | null): void => resolve({ status, instance, body, broke });
+    const end = (broke: string | null): void =>
+      resolve({ status, instance, retryAfter, body, broke });
     const onError = (error: NodeJS.ErrnoException): void => end(error.code ?? error.message);
     const request = httpRequest(`${up.ready.gateway}/v1/chat/completions`, {
       agent: false,
@@ -98,6 +103,7 @@ function ask(
     request.on('error', onError).on('response', (response) => {
       status = response.statusCode ?? 0;
       instance = String(response.headers['x-aim-instance'] ?? '');
+      retryAfter = response.headers['retry-after'] ?? null;
       response
         .setEncoding('utf8')
         .on('data', (piece: string) => {
@@ -243,6 +249,30 @@ describe('an engine that is killed (SIGKILL)', () => {
     expect(await json.heard).toMatchObject({ status: 200, instance: 'solo-0', broke: null });
     expect(isWhole(await stream.heard)).toBe(true);
     await untilReadyAgain('solo-0', pid);
+  });
+
+  it('before the first byte, and nobody comes for it: held for 10 s from then, then 503', {
+    timeout: 60_000,
+  }, async () => {
+    const pid = await pidOf('solo-0');
+    process.kill(pid, 'SIGSTOP');
+    const asked = ask('solo');
+    await until('it holds it', async () => (await heldBy('solo-0')) === 1, 3_000);
+    // Drained, its next process is nobody's.
+    const drain = ['drain', 'solo-0', '--state-dir', place.stateDirectory];
+    expect((await run(drain)).code).toBe(0);
+    process.kill(pid, 'SIGKILL');
+    const ms = await elapsedMs(asked.heard);
+    expect(ms).toBeGreaterThan(HOLD_MS - 1_000);
+    // Its band would let it wait for 30 s.
+    expect(ms).toBeLessThan(HOLD_MS + 5_000);
+    const heard = await asked.heard;
+    expect(heard).toMatchObject({ status: 503, instance: '', broke: null });
+    expect(errorOf(heard)).toBe('model_unavailable');
+    expect(Number(heard.retryAfter)).toBeGreaterThan(0);
+    expect((await run([...drain, '--undo'])).code).toBe(0);
+    await untilReadyAgain('solo-0', pid);
+    expect((await ask('solo').heard).status).toBe(200);
   });
 });
 
