@@ -1,6 +1,7 @@
 /**
- * Assigned state: which instances were given which shares, which processes run for them, and which were drained, as a journal in the state
- * store. What is not written here was never promised. Owns the records, their folding and their bound; decides nothing.
+ * Assigned state: which instances were given which shares, which processes run for them, and which were drained, as a
+ * journal in the state store. What is not written here was never promised. Owns the records, their folding and their
+ * bound; decides nothing.
  */
 import {
   AimError,
@@ -76,7 +77,7 @@ export interface Assigned {
 const FORMAT = 2;
 const JOURNAL = 'assigned';
 const FORMAT_1 = 'assignments';
-/** The journal is rewritten when it has grown to so many records; what it says fits in three for each instance and one more. */
+/** The journal is rewritten when it has grown to so many records; what it says fits in three for each instance and one. */
 const MOST_RECORDS = 256;
 
 /** Opens the assigned state in a store; nothing is read before {@link Assigned.load}. */

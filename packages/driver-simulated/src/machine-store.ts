@@ -1,7 +1,7 @@
 /**
  * Where the simulated machine is kept, so that separate commands and processes see one machine: a snapshot of the
- * state store, read anew whenever it has changed and changed under its lock. Owns reading, checking and locking; no rule of the
- * machine itself.
+ * state store, read anew whenever it has changed and changed under its lock. Owns reading, checking and locking; no rule
+ * of the machine itself.
  */
 import {
   AimError,

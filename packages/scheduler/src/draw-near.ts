@@ -5,7 +5,7 @@
 import { bytes, type InstanceId, type WorkloadName } from '@aim-gpu/core';
 import type { CardChoice, Slot } from './card-choice.js';
 import { freeBytesOf, type Occupancy, rejectionOf } from './filters.js';
-import { type LatencyModel, type PlacedLatency, slowdownOf } from './latency.js';
+import { excessOver, type LatencyModel, type PlacedLatency, slowdownOf } from './latency.js';
 import { bandRank, isAssignedTo, type Resident, type SearchProblem } from './problem.js';
 
 /** Who is where, with what is predicted for everybody. */
@@ -157,10 +157,7 @@ class Drawing {
       const figures = latencies.get(candidate.instance);
       if (figures === undefined) continue;
       const { slo, band } = candidate.workload;
-      const over = (value: number, target: number | null): number =>
-        target === null ? 0 : Math.max(0, value / target - 1);
-      sum += over(figures.ttftMs, slo.ttftMs) + over(figures.tpotMs, slo.tpotMs);
-      sum += figures.overloaded ? 1 : 0;
+      sum += excessOver(figures, slo);
       if (bandRank(band) <= bandRank('interactive'))
         sum += Math.max(0, slowdownOf(figures) - slowdown);
     }

@@ -2,7 +2,7 @@
  * Latency of the residents of a card, by the one speed model of the product. Owns what the planner assumes where a
  * workload says nothing, and a memory of answers: the search asks for the same company again and again.
  */
-import type { InstanceId, PredictedLatency } from '@aim-gpu/core';
+import type { InstanceId, PredictedLatency, Workload } from '@aim-gpu/core';
 import {
   type Calibration,
   type CardMember,
@@ -83,6 +83,19 @@ export function calibrationFor(
   const product = slots[0]?.card.product.name;
   const engine = engineFamily(candidate);
   return calibrations.findLast((one) => one.product === product && one.engine === engine);
+}
+
+/**
+ * How far a latency exceeds an SLO, as a sum of ratios: 0 when met, 0.5 when half as much again. More load than a place
+ * can serve misses any target; one is counted even where none is set.
+ */
+export function excessOver(
+  { ttftMs, tpotMs, overloaded }: Pick<PlacedLatency, 'ttftMs' | 'tpotMs' | 'overloaded'>,
+  slo: Workload['slo'],
+): number {
+  const over = (value: number, target: number | null): number =>
+    target === null ? 0 : Math.max(0, value / target - 1);
+  return (overloaded ? 1 : 0) + over(tpotMs, slo.tpotMs) + over(ttftMs, slo.ttftMs);
 }
 
 /** How much slower than alone, as a ratio: 0.1 is 10 %. */

@@ -4,6 +4,7 @@
  */
 import type { Objective } from '@aim-gpu/core';
 import type { Slot } from './card-choice.js';
+import { excessOver } from './latency.js';
 import type { Worth } from './objective.js';
 import type { Packing } from './packing.js';
 import { bandRank, type Candidate } from './problem.js';
@@ -32,16 +33,10 @@ export function packingWorth(
   };
 }
 
-/** How far predicted latency exceeds the SLO, as a ratio: 0 when met, 0.5 when half as much again. */
+/** How far a candidate's predicted latency exceeds its SLO, as {@link excessOver} has it. */
 export function sloExcess(packing: Packing, candidate: Candidate): number {
   const predicted = packing.latencies.get(candidate.instance);
-  if (predicted === undefined) return 0;
-  const { ttftMs, tpotMs } = candidate.workload.slo;
-  const excess = (value: number, target: number | null): number =>
-    target === null ? 0 : Math.max(0, value / target - 1);
-  // More load than a place can serve misses any target; one is counted even where none is set.
-  const overload = predicted.overloaded ? 1 : 0;
-  return overload + excess(predicted.tpotMs, tpotMs) + excess(predicted.ttftMs, ttftMs);
+  return predicted === undefined ? 0 : excessOver(predicted, candidate.workload.slo);
 }
 
 function presetPackingScore(packing: Packing, objective: Objective): number {

@@ -4,6 +4,7 @@
  */
 import { BANDS, type InstanceId, type Placement, type Plan, type Workload } from '@aim-gpu/core';
 import type { FleetProblem } from './fleet-problem.js';
+import { excessOver } from './latency.js';
 import type { Worth } from './objective.js';
 
 /** A move stops and starts an engine: about a minute, as changes.ts has it. */
@@ -45,10 +46,8 @@ export function planWorth(
 }
 
 function excessOf({ predicted, reasons }: Placement, { slo }: Workload): number {
-  const over = (value: number, target: number | null): number =>
-    target === null ? 0 : Math.max(0, value / target - 1);
-  const overload = reasons.some(({ code }) => code === 'load-above-capacity') ? 1 : 0;
-  return overload + over(predicted.ttftMs, slo.ttftMs) + over(predicted.tpotMs, slo.tpotMs);
+  const overloaded = reasons.some(({ code }) => code === 'load-above-capacity');
+  return excessOver({ ...predicted, overloaded }, slo);
 }
 
 /** Running instances of the counted workloads that a plan moves or stops for a while. */

@@ -1,5 +1,11 @@
 /** Fleets so large that the layout search decides everything at once. */
-import { nodeName, type Plan, workloadName } from '@aim-gpu/core';
+import {
+  nodeName,
+  type ObservedCard,
+  type PlacementWish,
+  type Plan,
+  workloadName,
+} from '@aim-gpu/core';
 import { anInventory, someCards } from '@aim-gpu/core/testing';
 import { describe, expect, it } from 'vitest';
 import { comparePlans, planFleet } from '../src/index.js';
@@ -117,13 +123,37 @@ describe('wishes to be near in a large fleet', () => {
   });
 
   it('do not draw a model away from one that wants to be near it', () => {
+    const [first, second] = someCards(2);
+    const at = (card: typeof first): PlacementWish['pin'] => ({
+      node: nodeName('node1'),
+      card: (card as ObservedCard).id,
+      partition: null,
+    });
+    const elsewhere = CROWD.map((model) => ({
+      ...model,
+      placement: { nodes: [nodeName('node0')] },
+    }));
     const models: readonly ModelWords[] = [
-      ...CROWD,
-      chat,
-      { name: 'tool', gib: 20, placement: { near: [workloadName('chat')] } },
-      { name: 'tail', gib: 5, placement: { near: [workloadName('tool')] } },
+      ...elsewhere,
+      // The tightest fit for the tool is beside the tail, which cannot follow it from there.
+      { name: 'tail', gib: 100, placement: { pin: at(first), near: [workloadName('tool')] } },
+      { name: 'chat', gib: 20, placement: { pin: at(second) } },
+      {
+        name: 'tool',
+        gib: 20,
+        placement: { nodes: [nodeName('node1')], near: [workloadName('chat')] },
+      },
     ];
-    const plan = planFleet(aProblem({ models, inventories }));
-    expect(cardsOf(plan, 'tail')).toEqual(cardsOf(plan, 'tool'));
+    const plan = planFleet(
+      aProblem({
+        models,
+        inventories: [
+          anInventory({ node: nodeName('node0'), cards: someCards(8) }),
+          anInventory({ node: nodeName('node1'), cards: someCards(2) }),
+        ],
+      }),
+    );
+    expect(plan.unplaced).toEqual([]);
+    expect(cardsOf(plan, 'tool')).toEqual(cardsOf(plan, 'tail'));
   });
 });
