@@ -13,8 +13,8 @@ const SUBJECT = 'gateway';
 /** The client before the upstream with nothing between: what is left of a delay is the proxy's. */
 const DIRECT = 'direct';
 const JSON_PEERS = [REFERENCE, 'fastify-reply-from', 'http-proxy'];
-const PROXY_CORE = '1';
-const OTHER_CORE = '0';
+/** Which core the proxy, the upstream and the client get; with `--cores 2,4,6` each has one of its own. */
+const CORES = '1,0,0';
 /**
  * How often each connection asks when it is the added time that is measured: 4,000 requests a second of 64. As fast as
  * they can, an answer's time is that of the queue before the slowest process, which is often not the proxy.
@@ -70,13 +70,19 @@ function rssBytes(pid: number): number {
   return Number(found?.[1] ?? 0) * 1024;
 }
 
+interface Place {
+  readonly folder: string;
+  readonly cores: readonly string[];
+}
+
 /** One proxy under one load, everything in fresh processes. */
 async function measure(
-  folder: string,
+  { folder, cores }: Place,
   proxy: string,
   load: readonly string[],
   signal: AbortSignal,
 ): Promise<Figures> {
+  const [proxyCore = '1', upstreamCore = '0', clientCore = '0'] = cores;
   // Below the ports that the system hands out to clients.
   const base = 20_000 + Math.floor(Math.random() * 10_000);
   const children: ChildProcess[] = [];
@@ -87,15 +93,15 @@ async function measure(
     return child;
   };
   try {
-    const upstream = await up('upstream-process.mjs', OTHER_CORE, [String(base)]);
+    const upstream = await up('upstream-process.mjs', upstreamCore, [String(base)]);
     const port = proxy === DIRECT ? base : base + 1;
     const target =
       proxy === DIRECT
         ? upstream
-        : await up('proxy-process.mjs', PROXY_CORE, [proxy, String(port), String(base)]);
+        : await up('proxy-process.mjs', proxyCore, [proxy, String(port), String(base)]);
     const pid = target.pid ?? 0;
     const [kind = '', ...rest] = load;
-    const client = await up('client-process.mjs', OTHER_CORE, [kind, String(port), ...rest]);
+    const client = await up('client-process.mjs', clientCore, [kind, String(port), ...rest]);
     const before = cpuMs(pid);
     const [figures] = (await once(client, 'message', { signal })) as [Figures];
     const spentMs = cpuMs(pid) - before;
@@ -192,9 +198,9 @@ async function run({ full, values, signal, log }: BenchOptions): Promise<{
 }> {
   const rounds = Number(values['rounds'] ?? (full ? 7 : 3));
   const rows: Row[] = [];
-  const folder = compile();
+  const place = { folder: compile(), cores: String(values['cores'] ?? CORES).split(',') };
   const take = async (proxy: string, test: string, load: readonly string[]): Promise<void> => {
-    const figures = await measure(folder, proxy, load, signal);
+    const figures = await measure(place, proxy, load, signal);
     rows.push({ proxy, test, figures });
     const shown = Object.entries(figures).map(([name, value]) => `${name} ${value.toPrecision(4)}`);
     log(
