@@ -24,9 +24,13 @@ describe('createRng', () => {
 describe('the host’s sources', () => {
   it('give numbers in [0, 1) and ids nobody had', () => {
     expect(draw(systemRng, 100).every((number) => number >= 0 && number < 1)).toBe(true);
-    const ids = Array.from({ length: 100 }, () => systemIds.next());
-    expect(new Set(ids).size).toBe(100);
+    // More than one page of random bytes.
+    const ids = Array.from({ length: 2000 }, () => systemIds.next());
+    expect(new Set(ids).size).toBe(2000);
     expect(ids.every((id) => /^[0-9a-f]{32}$/.test(id))).toBe(true);
+    // Every digit at every place: a bit that never changes is no random one.
+    for (let place = 0; place < 32; place += 1)
+      expect(new Set(ids.map((id) => id[place])).size).toBe(16);
   });
 });
 

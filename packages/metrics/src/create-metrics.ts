@@ -9,9 +9,10 @@ import {
   type MetricSink,
   silentLogger,
 } from '@aim-gpu/core';
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client';
 import { METRICS, type MetricDefinition } from './definitions.js';
 import { createLabelSets, type LabelSets } from './label-sets.js';
+import { SeriesBook } from './series-book.js';
 
 /** How metrics are collected. */
 export interface MetricsOptions {
@@ -38,30 +39,21 @@ export interface Metrics extends MetricSink {
   readonly contentType: string;
 }
 
-type Collector = Counter | Gauge | Histogram;
-
 interface Held {
   readonly definition: MetricDefinition;
-  readonly collector: Collector;
   readonly sets: LabelSets;
-  /**
-   * Label objects that were checked and admitted as they are. Callers on a hot path keep one object for each series;
-   * checking it anew for every sample costs more than counting.
-   */
-  readonly admitted: WeakSet<MetricLabels>;
+  /** Gauges are prom-client's; the others are counted on hot paths, see series-book.ts. */
+  readonly collector: Gauge | SeriesBook;
 }
 
-function toCollector(definition: MetricDefinition, registry: Registry): Collector {
-  const { name, help, buckets } = definition;
-  const common = { name, help, labelNames: [...definition.labels], registers: [registry] };
-  switch (definition.type) {
-    case 'counter':
-      return new Counter(common);
-    case 'gauge':
-      return new Gauge(common);
-    case 'histogram':
-      return new Histogram(buckets === null ? common : { ...common, buckets: [...buckets] });
-  }
+function toCollector(definition: MetricDefinition, registry: Registry): Held['collector'] {
+  const { name, help, labels } = definition;
+  if (definition.type === 'gauge')
+    return new Gauge({ name, help, labelNames: [...labels], registers: [registry] });
+  const book = new SeriesBook(definition);
+  // The registry asks its metrics for nothing but `name` and `get()`.
+  registry.registerMetric(book as unknown as Metric);
+  return book;
 }
 
 function refused(message: string, details: Readonly<Record<string, unknown>>): AimError {
@@ -83,7 +75,7 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
   for (const definition of options.definitions ?? METRICS) {
     const sets = createLabelSets(options.maxLabelSets ?? 2000);
     const collector = toCollector(definition, registry);
-    held.set(definition.name, { definition, collector, sets, admitted: new WeakSet() });
+    held.set(definition.name, { definition, collector, sets });
   }
   if (options.defaults === true) collectDefaultMetrics({ register: registry });
 
@@ -106,44 +98,46 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     if (metric === undefined) return refuse(name, `there is no metric ${name}`, labels);
     if (metric.definition.type !== type)
       return refuse(name, `${name} is a ${metric.definition.type}, not a ${type}`, labels);
-    if (!metric.admitted.has(labels)) {
-      const known: readonly string[] = metric.definition.labels;
-      const strange = Object.keys(labels).find((label) => !known.includes(label));
-      if (strange !== undefined) return refuse(name, `${name} has no label ${strange}`, labels);
-    }
+    const known: readonly string[] = metric.definition.labels;
+    const strange = Object.keys(labels).find((label) => !known.includes(label));
+    if (strange !== undefined) return refuse(name, `${name} has no label ${strange}`, labels);
     if (!Number.isFinite(value) || (type === 'counter' && value < 0))
       return refuse(name, `${value} is not a value of the ${type} ${name}`, labels);
     return metric;
   };
 
-  const admit = ({ admitted, sets }: Held, labels: MetricLabels): MetricLabels => {
-    if (admitted.has(labels)) return labels;
-    const folded = sets.admit(labels);
-    if (folded === labels && Object.isFrozen(labels)) admitted.add(labels);
-    return folded;
+  const record = (
+    type: 'counter' | 'histogram',
+    name: string,
+    labels: MetricLabels,
+    value: number,
+  ): void => {
+    const collector = held.get(name)?.collector;
+    const isPlain = collector instanceof SeriesBook && collector.type === type && value >= 0;
+    const series = isPlain ? collector.remembered(labels) : undefined;
+    if (series !== undefined && value < Number.POSITIVE_INFINITY) {
+      series.take(value);
+      return;
+    }
+    const metric = find(type, name, labels, value);
+    if (metric?.collector instanceof SeriesBook)
+      metric.collector.of(metric.sets.admit(labels), labels).take(value);
   };
 
   return {
-    count(name, labels, by = 1) {
-      const metric = find('counter', name, labels, by);
-      if (metric?.collector instanceof Counter) metric.collector.inc(admit(metric, labels), by);
-    },
+    count: (name, labels, by = 1) => record('counter', name, labels, by),
     gauge(name, labels, value) {
       const metric = find('gauge', name, labels, value);
-      if (metric?.collector instanceof Gauge) metric.collector.set(admit(metric, labels), value);
+      if (metric?.collector instanceof Gauge)
+        metric.collector.set(metric.sets.admit(labels), value);
     },
     clear(name, labels) {
       const metric = find('gauge', name, labels, 0);
-      if (metric === null) return;
+      if (!(metric?.collector instanceof Gauge)) return;
       metric.collector.remove(labels);
       metric.sets.release(labels);
-      metric.admitted.delete(labels);
     },
-    observe(name, labels, value) {
-      const metric = find('histogram', name, labels, value);
-      if (metric?.collector instanceof Histogram)
-        metric.collector.observe(admit(metric, labels), value);
-    },
+    observe: (name, labels, value) => record('histogram', name, labels, value),
     exposition: () => registry.metrics(),
     contentType: registry.contentType,
   };

@@ -10,7 +10,8 @@ const OTHER = 'other';
 /** Labels whose values come from outside, in the order in which they are given up. */
 const UNBOUNDED = ['tenant', 'model', 'workload', 'instance'] as const;
 
-function keyOf(labels: MetricLabels): string {
+/** A text that two label sets share when they are the same, whatever their order. */
+export function keyOfLabels(labels: MetricLabels): string {
   return JSON.stringify(Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
@@ -27,14 +28,14 @@ export function createLabelSets(limit: number): LabelSets {
   const known = new Set<string>();
   const folded = new Set<string>();
   const admit = (labels: MetricLabels): MetricLabels => {
-    const key = keyOf(labels);
+    const key = keyOfLabels(labels);
     if (known.has(key)) return labels;
     if (known.size < limit) {
       known.add(key);
       return labels;
     }
     const withoutTenant = 'tenant' in labels ? { ...labels, tenant: OTHER } : labels;
-    const tenantKey = keyOf(withoutTenant);
+    const tenantKey = keyOfLabels(withoutTenant);
     if (known.has(tenantKey) || folded.has(tenantKey)) return withoutTenant;
     // Folded tenants get as much room again; past that only labels bounded by the machine keep their values.
     if (withoutTenant !== labels && folded.size < limit) {
@@ -46,5 +47,5 @@ export function createLabelSets(limit: number): LabelSets {
     );
     return { ...labels, ...Object.fromEntries(rest) };
   };
-  return { admit, release: (labels) => void known.delete(keyOf(labels)) };
+  return { admit, release: (labels) => void known.delete(keyOfLabels(labels)) };
 }
