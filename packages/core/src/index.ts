@@ -21,6 +21,7 @@ export {
   toAimError,
   toErrorDocument,
 } from './errors.js';
+export { DEFAULT_GATEWAY_POLICY } from './gateway-policy.js';
 export type { ChangeOptions, GpuDriver, InventoryEvent } from './gpu-driver.js';
 export {
   type CardId,
@@ -134,10 +135,12 @@ export {
 export {
   BANDS,
   type Band,
+  type BandTimeouts,
   type EngineChoice,
   type ExpectedLoad,
   type Fleet,
   type FleetNode,
+  type GatewayPolicy,
   type GuardWish,
   type KeySource,
   type Objective,

@@ -7,7 +7,7 @@ import type { Demand } from './demand.js';
 import type { CardId, InstanceId, NodeName, WorkloadName } from './ids.js';
 import type { Share } from './plan.js';
 import type { Bytes, EpochMs } from './units.js';
-import type { Band, Slo, Workload } from './workload.js';
+import type { Band, Slo, TenantLimits, Workload } from './workload.js';
 
 /** Whether a limit holds against a hostile process, holds for a well-behaved one, or cannot be had on this host. */
 export type IsolationStrength = 'hard' | 'cooperative' | 'unavailable';
@@ -185,6 +185,8 @@ export interface ServedModel {
   readonly parked?: boolean;
   /** Targets its requests are judged by; its band's when left out or all null. */
   readonly slo?: Slo;
+  /** What it gives all tenants together; unlimited when left out. */
+  readonly limits?: TenantLimits;
 }
 
 /** Which endpoints serve a model now. The agent fills it, the gateway reads it. */

@@ -117,6 +117,8 @@ export interface Workload {
   readonly of?: GuardWish | null;
   /** How long it runs at most once it has started; null and absent: without end. */
   readonly durationMs?: number | null;
+  /** What it gives all tenants together; absent: unlimited. */
+  readonly limits?: TenantLimits;
 }
 
 /** Where a tenant's key comes from; the key itself never enters the fleet. */
@@ -125,7 +127,7 @@ export type KeySource =
   | { readonly kind: 'file'; readonly path: string }
   | { readonly kind: 'sha256'; readonly digest: string };
 
-/** Limits of a tenant; null is unlimited. */
+/** Limits of a tenant, of a model for all tenants together, or of a tenant on one model; null is unlimited. */
 export interface TenantLimits {
   readonly requestsPerMinute: number | null;
   readonly inputTokensPerMinute: number | null;
@@ -150,11 +152,34 @@ export interface Tenant {
   readonly weight: number;
   readonly bands: readonly Band[];
   readonly limits: TenantLimits;
+  /** Beside them its own on single models, by the model's name; absent: none. */
+  readonly modelLimits?: Readonly<Record<string, TenantLimits>>;
   /** Null and absent: no quota; its models neither borrow nor lend. */
   readonly quota?: TenantQuota | null;
 }
 
-/** What the planner may do and must keep. */
+/** Longest times of one request, in milliseconds. */
+export interface BandTimeouts {
+  /** From sending to the first byte of the answer. */
+  readonly firstByteMs: number;
+  /** Between two pieces of an answer, and for a client that does not read. */
+  readonly idleMs: number;
+  /** From the request read to the last byte. */
+  readonly totalMs: number;
+}
+
+/** Bounds of requests at the gateway. */
+export interface GatewayPolicy {
+  /** Largest body of a request. */
+  readonly maxBodyBytes: Bytes;
+  /** Longest wait for a model that has no ready instance now. */
+  readonly holdMs: number;
+  /** Requests that one tenant may have open at the same time, streams and waiting ones. */
+  readonly openPerTenant: number;
+  readonly timeouts: Readonly<Record<Band, BandTimeouts>>;
+}
+
+/** What the planner may do and must keep, and the gateway. */
 export interface Policy {
   readonly objective: Objective;
   readonly repartition: { readonly allow: boolean; readonly maxDowntimeMs: number };
@@ -162,6 +187,8 @@ export interface Policy {
   readonly memoryReserve: Ratio;
   /** Most that co-tenants of a partition may cost a critical or interactive model, as a ratio of its TPOT alone. */
   readonly slowdown: Ratio;
+  /** Bounds of requests at the gateway; absent: `DEFAULT_GATEWAY_POLICY`. */
+  readonly gateway?: GatewayPolicy;
 }
 
 /** One card of a simulated node. */

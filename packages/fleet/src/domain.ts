@@ -8,6 +8,7 @@ import {
   cardId,
   type Fleet,
   type FleetNode,
+  type GatewayPolicy,
   hiveId,
   type KeySource,
   nodeName,
@@ -26,6 +27,7 @@ import type {
   NodeShape,
   TenantShape,
 } from './shape.js';
+import { byBand } from './shared-words.js';
 import { completeCards } from './simulated-cards.js';
 import { SLO_PRESETS } from './slo-presets.js';
 
@@ -116,6 +118,7 @@ function toWorkload(model: FileModel, directory: string): Workload {
     gang: model.gang,
     of: model.of === null ? null : { ...model.of, model: workloadName(model.of.model) },
     durationMs: model.duration,
+    limits: model.limits,
   };
 }
 
@@ -133,6 +136,7 @@ function toTenant(tenant: TenantShape<number>, directory: string): Tenant {
     weight: tenant.weight,
     bands: tenant.bands,
     limits: tenant.limits,
+    modelLimits: tenant.modelLimits,
     quota:
       quota === null
         ? null
@@ -141,6 +145,19 @@ function toTenant(tenant: TenantShape<number>, directory: string): Tenant {
             borrowBytes: quota.borrow === null ? null : bytes(quota.borrow),
             guaranteedBytes: bytes(quota.guaranteed),
           },
+  };
+}
+
+function toGatewayPolicy(gateway: FleetFile['policy']['gateway']): GatewayPolicy {
+  const { maxBody, hold, openPerTenant, timeouts } = gateway;
+  return {
+    maxBodyBytes: bytes(maxBody),
+    holdMs: hold,
+    openPerTenant,
+    timeouts: byBand((band) => {
+      const { firstByte, idle, total } = timeouts[band];
+      return { firstByteMs: firstByte, idleMs: idle, totalMs: total };
+    }),
   };
 }
 
@@ -158,6 +175,7 @@ export function toFleet(checked: FleetFile, file: string): Fleet {
       repartition: { allow: repartition.allow, maxDowntimeMs: repartition.maxDowntime },
       memoryReserve: ratio(checked.policy.memoryReserve),
       slowdown: ratio(checked.policy.slowdown),
+      gateway: toGatewayPolicy(checked.policy.gateway),
     },
   };
 }

@@ -13,13 +13,16 @@ export type {
   CardShape,
   FleetDocument,
   FleetShape,
+  GatewayShape,
   KeyShape,
+  LimitsShape,
   ModelShape,
   NodeShape,
   PlacementShape,
   QuotaShape,
   SloShape,
   TenantShape,
+  TimeoutsShape,
 } from './shape.js';
 export { SLO_PRESETS, type SloPreset } from './slo-presets.js';
 export { toFleetDocument } from './to-document.js';

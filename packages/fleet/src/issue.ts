@@ -23,7 +23,11 @@ export interface Issue {
 /** Makes an issue at a path of the document. */
 export type MakeIssue = (
   path: readonly PropertyKey[],
-  problem: Pick<Issue, 'message' | 'hint'> & Partial<Pick<Issue, 'allowed' | 'nearest'>>,
+  problem: Pick<Issue, 'message' | 'hint'> &
+    Partial<Pick<Issue, 'allowed' | 'nearest'>> & {
+      /** Points at the key there, not at its value. */
+      readonly isKey?: boolean;
+    },
 ) => Issue;
 
 /** An issue as a program finds it in `details.issues` of the error. */

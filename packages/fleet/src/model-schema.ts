@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import * as field from './fields.js';
+import { limits } from './limits-schema.js';
 import type { ModelShape } from './shape.js';
 import { bandName, product } from './shared-words.js';
 
@@ -346,5 +347,6 @@ export const modelSchema: z.ZodType<ModelShape<number, number, number>> = field.
       .time('How long it runs at most once it has started; null is without end.', '4h', 's')
       .nullable()
       .prefault(null),
+    limits: limits('What it gives all tenants together.').prefault({}),
   },
 );

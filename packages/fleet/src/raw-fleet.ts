@@ -13,6 +13,8 @@ export interface RawPart {
 export interface RawText {
   readonly path: readonly PropertyKey[];
   readonly text: string;
+  /** It is the key at the end of its path, not the value there. */
+  readonly isKey?: boolean;
 }
 
 /** The value of a key; its value is undefined where there is no such key. */
@@ -34,6 +36,13 @@ export function rawItems(part: RawPart): readonly RawPart[] {
 /** The text of a value; nothing where it is not text. */
 export function rawText(part: RawPart): readonly RawText[] {
   return typeof part.value === 'string' ? [{ path: part.path, text: part.value }] : [];
+}
+
+/** The keys of a mapping; none where it is no mapping. */
+export function rawNames(part: RawPart): readonly RawText[] {
+  const { value } = part;
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return [];
+  return Object.keys(value).map((text) => ({ path: [...part.path, text], text, isKey: true }));
 }
 
 /** The number of a value, or null. */

@@ -8,7 +8,15 @@ import { cycleIssues } from './fallback-cycles.js';
 import { formatPath, type Issue, type MakeIssue } from './issue.js';
 import { nearestMatch } from './nearest.js';
 import { cordonIssues, nodeCardIssues, pinIssues } from './pins.js';
-import { type RawPart, type RawText, rawItems, rawKey, rawNumber, rawText } from './raw-fleet.js';
+import {
+  type RawPart,
+  type RawText,
+  rawItems,
+  rawKey,
+  rawNames,
+  rawNumber,
+  rawText,
+} from './raw-fleet.js';
 import { placeAt, type SourceText } from './source-text.js';
 
 interface Checking {
@@ -58,23 +66,36 @@ function unknownName(
     : `${formatPath(used.path)}: there is no ${what} ${JSON.stringify(used.text)}; there is ${someOf(known)}`;
   const hint =
     nearest === null ? `name a ${what} of this file or remove this` : `write "${nearest}"`;
-  return [checking.issue(used.path, { message, hint, allowed: known, nearest })];
+  const { isKey = false } = used;
+  return [checking.issue(used.path, { message, hint, allowed: known, nearest, isKey })];
 }
 
 const another = (name: string): string => `name one of them differently, for example "${name}-2"`;
 
-function modelIssues(
-  checking: Checking,
-  models: readonly RawPart[],
-  nodes: readonly string[],
-  tenants: readonly string[],
-): Issue[] {
+/** The models of a file, as others may name them. */
+interface KnownModels {
+  readonly names: readonly string[];
+  /** The model of each alias. */
+  readonly aliasOf: ReadonlyMap<string, string>;
+}
+
+function toKnownModels(models: readonly RawPart[]): KnownModels {
   const names = models.flatMap((model) => rawText(rawKey(model, 'name'))).map((name) => name.text);
   const aliasOf = new Map<string, string>();
   for (const model of models)
     for (const name of rawText(rawKey(model, 'name')))
       for (const alias of rawItems(rawKey(model, 'aliases')).flatMap(rawText))
         aliasOf.set(alias.text, name.text);
+  return { names, aliasOf };
+}
+
+function modelIssues(
+  checking: Checking,
+  models: readonly RawPart[],
+  { names, aliasOf }: KnownModels,
+  nodes: readonly string[],
+  tenants: readonly string[],
+): Issue[] {
   return models.flatMap((model) => {
     const [own] = rawText(rawKey(model, 'name'));
     const placement = rawKey(model, 'placement');
@@ -140,6 +161,17 @@ function guardIssues(
   });
 }
 
+/** A tenant's limits are on models that there are, by their own names: an alias has no account of its own. */
+function modelLimitIssues(
+  checking: Checking,
+  tenant: RawPart,
+  { names, aliasOf }: KnownModels,
+): readonly Issue[] {
+  return rawNames(rawKey(tenant, 'modelLimits')).flatMap((used) =>
+    unknownName(checking, 'model', used, names, aliasOf),
+  );
+}
+
 /** Of its own part a tenant is guaranteed all at most. */
 function quotaIssues(checking: Checking, tenant: RawPart): readonly Issue[] {
   const quota = rawKey(tenant, 'quota');
@@ -185,7 +217,11 @@ function servedNames(models: readonly RawPart[]): readonly RawText[] {
   ]);
 }
 
-function tenantIssues(checking: Checking, tenants: readonly RawPart[]): Issue[] {
+function tenantIssues(
+  checking: Checking,
+  tenants: readonly RawPart[],
+  models: KnownModels,
+): Issue[] {
   const keys = tenants.flatMap((tenant) => rawItems(rawKey(tenant, 'keys')));
   const of = (kind: string): RawText[] => keys.flatMap((key) => rawText(rawKey(key, kind)));
   const remove = (): string => 'remove one of them: a key belongs to one tenant';
@@ -195,6 +231,7 @@ function tenantIssues(checking: Checking, tenants: readonly RawPart[]): Issue[] 
   const variables = of('env').filter(({ text }) => /^[A-Z_][A-Z0-9_]*$/.test(text));
   return [
     ...tenants.flatMap((tenant) => quotaIssues(checking, tenant)),
+    ...tenants.flatMap((tenant) => modelLimitIssues(checking, tenant, models)),
     ...duplicates(checking, 'the tenant', names, another),
     ...duplicates(checking, 'the key of environment variable', variables, remove),
     ...duplicates(checking, 'the key file', of('file'), remove),
@@ -210,13 +247,11 @@ function tenantIssues(checking: Checking, tenants: readonly RawPart[]): Issue[] 
 /** Checks everything that spans several places of a document. */
 export function referenceIssues(source: SourceText, document: LocatedDocument): readonly Issue[] {
   const root: RawPart = { path: [], value: document.value };
-  const issue: MakeIssue = (path, problem) => ({
-    path: formatPath(path),
-    allowed: [],
-    nearest: null,
-    ...problem,
-    range: locate(document, path).value,
-  });
+  const issue: MakeIssue = (path, { isKey = false, ...problem }) => {
+    const { key, value } = locate(document, path);
+    const range = isKey ? (key ?? value) : value;
+    return { path: formatPath(path), allowed: [], nearest: null, ...problem, range };
+  };
   const lineOf = (path: readonly PropertyKey[]): number =>
     placeAt(source, locate(document, path).value.start).line;
   const checking: Checking = { issue, lineOf };
@@ -224,6 +259,7 @@ export function referenceIssues(source: SourceText, document: LocatedDocument): 
   const models = rawItems(rawKey(root, 'models'));
   const nodeNames = nodes.flatMap((node) => rawText(rawKey(node, 'name')));
   const knownNodes = nodeNames.map((name) => name.text);
+  const knownModels = toKnownModels(models);
   const tenants = rawItems(rawKey(root, 'tenants'));
   const knownTenants = tenants.flatMap((tenant) =>
     rawText(rawKey(tenant, 'name')).map(({ text }) => text),
@@ -233,9 +269,9 @@ export function referenceIssues(source: SourceText, document: LocatedDocument): 
     ...nodes.flatMap((node) => nodeCardIssues(issue, node)),
     ...nodes.flatMap((node) => cordonIssues(issue, node)),
     ...duplicates(checking, 'the model name', servedNames(models), another),
-    ...modelIssues(checking, models, knownNodes, knownTenants),
+    ...modelIssues(checking, models, knownModels, knownNodes, knownTenants),
     ...cycleIssues(issue, models),
     ...models.flatMap((model) => pinIssues(issue, model, nodes)),
-    ...tenantIssues(checking, tenants),
+    ...tenantIssues(checking, tenants, knownModels),
   ];
 }

@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import * as field from './fields.js';
+import { gatewaySchema } from './gateway-schema.js';
 import { modelSchema } from './model-schema.js';
 import { nodeSchema } from './node-schema.js';
 import type { FleetFile } from './shape.js';
@@ -13,28 +14,33 @@ import { tenantSchema } from './tenant-schema.js';
 /** The one version of the file format this package reads. */
 export const API_VERSION: FleetFile['apiVersion'] = 'aim-gpu/v1alpha1';
 
-const policy = field.section('What the planner may do and must keep.', '{ objective: stable }', {
-  objective: field
-    .word('What the planner prefers.', ['pack', 'spread', 'latency', 'stable'], 'stable')
-    .prefault('stable'),
-  repartition: field
-    .section('Whether and how long cards may be repartitioned.', '{ allow: true }', {
-      allow: field.flag('Whether layouts may change.').prefault(true),
-      maxDowntime: field
-        .time('Longest time a change may stop an instance.', '2m', 's')
-        .prefault('2m'),
-    })
-    .prefault({}),
-  memoryReserve: field.share('Of each partition, never handed out.', '2%', 0, 50).prefault('2%'),
-  slowdown: field
-    .share(
-      'Most that co-tenants of a partition may cost a critical or interactive model at the expected loads.',
-      '10%',
-      0,
-      100,
-    )
-    .prefault('10%'),
-});
+const policy = field.section(
+  'What the planner may do and must keep, and the gateway.',
+  '{ objective: stable }',
+  {
+    objective: field
+      .word('What the planner prefers.', ['pack', 'spread', 'latency', 'stable'], 'stable')
+      .prefault('stable'),
+    repartition: field
+      .section('Whether and how long cards may be repartitioned.', '{ allow: true }', {
+        allow: field.flag('Whether layouts may change.').prefault(true),
+        maxDowntime: field
+          .time('Longest time a change may stop an instance.', '2m', 's')
+          .prefault('2m'),
+      })
+      .prefault({}),
+    memoryReserve: field.share('Of each partition, never handed out.', '2%', 0, 50).prefault('2%'),
+    slowdown: field
+      .share(
+        'Most that co-tenants of a partition may cost a critical or interactive model at the expected loads.',
+        '10%',
+        0,
+        100,
+      )
+      .prefault('10%'),
+    gateway: gatewaySchema.prefault({}),
+  },
+);
 
 /** The strict schema of a fleet file: what it yields has every default that does not depend on another value. */
 export const fleetSchema: z.ZodType<FleetFile> = field

@@ -45,6 +45,14 @@ export interface PlacementShape<Size> {
   readonly protected: boolean;
 }
 
+/** Limits of a tenant, of a model, or of a tenant on one model, as the file says them; null is unlimited. */
+export interface LimitsShape {
+  readonly requestsPerMinute: number | null;
+  readonly inputTokensPerMinute: number | null;
+  readonly outputTokensPerMinute: number | null;
+  readonly concurrent: number | null;
+}
+
 /** One model, as the file says it. */
 export interface ModelShape<Time, Size, Share> {
   readonly name: string;
@@ -82,6 +90,7 @@ export interface ModelShape<Time, Size, Share> {
   readonly gang: string | null;
   readonly of: { readonly model: string; readonly within: 'card' | 'node' } | null;
   readonly duration: Time | null;
+  readonly limits: LimitsShape;
 }
 
 /** Where a tenant's key comes from, as the file says it: exactly one of the three. */
@@ -104,13 +113,24 @@ export interface TenantShape<Size> {
   readonly keys: readonly KeyShape[];
   readonly weight: number;
   readonly bands: readonly Band[];
-  readonly limits: {
-    readonly requestsPerMinute: number | null;
-    readonly inputTokensPerMinute: number | null;
-    readonly outputTokensPerMinute: number | null;
-    readonly concurrent: number | null;
-  };
+  readonly limits: LimitsShape;
+  readonly modelLimits: Readonly<Record<string, LimitsShape>>;
   readonly quota: QuotaShape<Size> | null;
+}
+
+/** How long requests of one band may take, as the file says it. */
+export interface TimeoutsShape<Time> {
+  readonly firstByte: Time;
+  readonly idle: Time;
+  readonly total: Time;
+}
+
+/** Bounds of requests at the gateway, as the file says them. */
+export interface GatewayShape<Time, Size> {
+  readonly maxBody: Size;
+  readonly hold: Time;
+  readonly openPerTenant: number;
+  readonly timeouts: Readonly<Record<Band, TimeoutsShape<Time>>>;
 }
 
 /** A whole fleet file; the parameters are the types of its quantities. */
@@ -126,6 +146,7 @@ export interface FleetShape<Time, Size, Share> {
     readonly repartition: { readonly allow: boolean; readonly maxDowntime: Time };
     readonly memoryReserve: Share;
     readonly slowdown: Share;
+    readonly gateway: GatewayShape<Time, Size>;
   };
 }
 

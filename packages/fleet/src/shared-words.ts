@@ -17,3 +17,14 @@ export function product(): z.ZodType<string> {
 export function bandName(): z.ZodType<Band> {
   return field.word('Request priority class, most urgent first.', BANDS, 'standard');
 }
+
+/** One value for each band. */
+export function byBand<T>(make: (band: Band) => T): Record<Band, T> {
+  return {
+    critical: make('critical'),
+    interactive: make('interactive'),
+    standard: make('standard'),
+    batch: make('batch'),
+    best_effort: make('best_effort'),
+  };
+}

@@ -5,6 +5,7 @@
 import { BANDS } from '@aim-gpu/core';
 import { z } from 'zod';
 import * as field from './fields.js';
+import { limits } from './limits-schema.js';
 import type { TenantShape } from './shape.js';
 import { bandName } from './shared-words.js';
 
@@ -43,8 +44,6 @@ const key = field
     params: { problem: 'one-key-source' },
   })
   .meta({ minProperties: 1, maxProperties: 1 });
-
-const limit = (description: string) => field.count(description, '600').nullable().prefault(null);
 
 const noSize = z.union([z.literal(0), z.literal('0')]).transform(() => 0);
 
@@ -93,13 +92,17 @@ export const tenantSchema: z.ZodType<TenantShape<number>> = field.section(
         example: '[interactive, standard]',
       })
       .prefault(BANDS.slice(BANDS.indexOf('standard'))),
-    limits: field
-      .section('Limits of the tenant.', '{ requestsPerMinute: 600 }', {
-        requestsPerMinute: limit('Requests in a minute; null is unlimited.'),
-        inputTokensPerMinute: limit('Prompt tokens in a minute; null is unlimited.'),
-        outputTokensPerMinute: limit('Answer tokens in a minute; null is unlimited.'),
-        concurrent: limit('Requests at the same time; null is unlimited.'),
-      })
+    limits: limits('Limits of the tenant, all models together.').prefault({}),
+    modelLimits: field
+      .described(
+        // That each is the name of a model is seen in references.ts, which knows the models.
+        z.record(z.string(), limits('Limits of the tenant on this model.')),
+        'Limits of the tenant on single models, beside those on all together.',
+        {
+          allowed: 'a mapping from names of models to limits',
+          example: '{ assistant: { requestsPerMinute: 60 } }',
+        },
+      )
       .prefault({}),
     quota: quota.nullable().prefault(null),
   },

@@ -2,10 +2,28 @@
  * A fleet back to the file's own vocabulary, every default written out. Owns the inverse of domain.ts: what is written
  * here parses to the same fleet again.
  */
-import type { Fleet, FleetNode, KeySource, Tenant, Workload } from '@aim-gpu/core';
+import {
+  DEFAULT_GATEWAY_POLICY,
+  type Fleet,
+  type FleetNode,
+  type GatewayPolicy,
+  type KeySource,
+  type Tenant,
+  type TenantLimits,
+  type Workload,
+} from '@aim-gpu/core';
 import { shareText, sizeText, timeText } from './quantity-text.js';
 import { API_VERSION } from './schema.js';
-import type { FleetDocument, KeyShape, ModelShape, NodeShape, TenantShape } from './shape.js';
+import type {
+  FleetDocument,
+  GatewayShape,
+  KeyShape,
+  LimitsShape,
+  ModelShape,
+  NodeShape,
+  TenantShape,
+} from './shape.js';
+import { byBand } from './shared-words.js';
 
 function orNull<T>(value: T | null, write: (value: T) => string): string | null {
   return value === null ? null : write(value);
@@ -64,6 +82,7 @@ function toModelShape(model: Workload): ModelShape<string, string, string> {
     gang: model.gang ?? null,
     of: model.of ?? null,
     duration: orNull(model.durationMs ?? null, timeText),
+    limits: toLimitsShape(model.limits),
   };
 }
 
@@ -72,15 +91,39 @@ function toKeyShape(key: KeySource): KeyShape {
   return key.kind === 'file' ? { file: key.path } : { sha256: key.digest };
 }
 
+function toLimitsShape(limits: TenantLimits | undefined): LimitsShape {
+  return {
+    requestsPerMinute: limits?.requestsPerMinute ?? null,
+    inputTokensPerMinute: limits?.inputTokensPerMinute ?? null,
+    outputTokensPerMinute: limits?.outputTokensPerMinute ?? null,
+    concurrent: limits?.concurrent ?? null,
+  };
+}
+
+function toGatewayShape(gateway: GatewayPolicy): GatewayShape<string, string> {
+  const { maxBodyBytes, holdMs, openPerTenant, timeouts } = gateway;
+  return {
+    maxBody: sizeText(maxBodyBytes),
+    hold: timeText(holdMs),
+    openPerTenant,
+    timeouts: byBand((band) => {
+      const { firstByteMs, idleMs, totalMs } = timeouts[band];
+      return { firstByte: timeText(firstByteMs), idle: timeText(idleMs), total: timeText(totalMs) };
+    }),
+  };
+}
+
 function toTenantShape(tenant: Tenant): TenantShape<string> {
-  const { requestsPerMinute, inputTokensPerMinute, outputTokensPerMinute, concurrent } =
-    tenant.limits;
+  const { modelLimits = {} } = tenant;
   return {
     name: tenant.name,
     keys: tenant.keys.map(toKeyShape),
     weight: tenant.weight,
     bands: tenant.bands,
-    limits: { requestsPerMinute, inputTokensPerMinute, outputTokensPerMinute, concurrent },
+    limits: toLimitsShape(tenant.limits),
+    modelLimits: Object.fromEntries(
+      Object.entries(modelLimits).map(([model, limits]) => [model, toLimitsShape(limits)]),
+    ),
     quota: toQuotaShape(tenant),
   };
 }
@@ -101,6 +144,7 @@ function toQuotaShape({ quota = null }: Tenant): TenantShape<string>['quota'] {
  */
 export function toFleetDocument(fleet: Fleet): FleetDocument {
   const { repartition, objective, memoryReserve, slowdown } = fleet.policy;
+  const { gateway = DEFAULT_GATEWAY_POLICY } = fleet.policy;
   return {
     apiVersion: API_VERSION,
     kind: 'Fleet',
@@ -113,6 +157,7 @@ export function toFleetDocument(fleet: Fleet): FleetDocument {
       repartition: { allow: repartition.allow, maxDowntime: timeText(repartition.maxDowntimeMs) },
       memoryReserve: shareText(memoryReserve),
       slowdown: shareText(slowdown),
+      gateway: toGatewayShape(gateway),
     },
   };
 }

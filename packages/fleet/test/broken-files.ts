@@ -34,7 +34,7 @@ const withFileLine = (line: string): string => `${GOOD_FILE}${line}\n`;
 const edited = (from: string, to: string): string => GOOD_FILE.replace(from, to);
 
 const MODEL_KEYS =
-  'name, aliases, source, kind, dtype, quantization, kvCacheDtype, maxModelLen, concurrency, expectedFill, load, replicas, band, slo, engine, parallel, fallback, adapters, placement, tenant, gang, of, duration';
+  'name, aliases, source, kind, dtype, quantization, kvCacheDtype, maxModelLen, concurrency, expectedFill, load, replicas, band, slo, engine, parallel, fallback, adapters, placement, tenant, gang, of, duration, limits';
 
 export const BROKEN_FILES: readonly BrokenFile[] = [
   {
@@ -1138,5 +1138,95 @@ export const BROKEN_FILES: readonly BrokenFile[] = [
     caret: '                                 ^^^^',
     says: 'models[0].placement.spread.over must be one of node, card, hive, not "rack"',
     hint: 'write, for example, node',
+  },
+  {
+    name: 'limits on a model that is not there',
+    text: withFileLine('tenants: [{ name: a, modelLimits: { asistant: { concurrent: 1 } } }]'),
+    at: [10, 37],
+    line: 'tenants: [{ name: a, modelLimits: { asistant: { concurrent: 1 } } }]',
+    caret: '                                    ^^^^^^^^',
+    says: 'tenants[0].modelLimits.asistant: there is no model "asistant"; there is assistant',
+    hint: 'write "assistant"',
+  },
+  {
+    name: 'limits on an alias',
+    text: `${withModelLine('aliases: [gpt]')}tenants: [{ name: a, modelLimits: { gpt: { concurrent: 1 } } }]\n`,
+    at: [11, 37],
+    line: 'tenants: [{ name: a, modelLimits: { gpt: { concurrent: 1 } } }]',
+    caret: '                                    ^^^',
+    says: 'tenants[0].modelLimits.gpt: "gpt" is an alias; here stands the name of a model',
+    hint: 'write "assistant"',
+  },
+  {
+    name: 'limits on what every mapping has',
+    text: withFileLine('tenants: [{ name: a, modelLimits: { __proto__: { concurrent: 1 } } }]'),
+    at: [10, 37],
+    line: 'tenants: [{ name: a, modelLimits: { __proto__: { concurrent: 1 } } }]',
+    caret: '                                    ^^^^^^^^^',
+    says: 'tenants[0].modelLimits.__proto__: there is no model "__proto__"; there is assistant',
+    hint: 'name a model of this file or remove this',
+  },
+  {
+    name: 'an unknown limit on one model',
+    text: withFileLine('tenants: [{ name: a, modelLimits: { assistant: { perMinute: 1 } } }]'),
+    at: [10, 50],
+    line: 'tenants: [{ name: a, modelLimits: { assistant: { perMinute: 1 } } }]',
+    caret: '                                                 ^^^^^^^^^',
+    says: 'tenants[0].modelLimits.assistant has no key "perMinute"; allowed here: requestsPerMinute, inputTokensPerMinute, outputTokensPerMinute, concurrent',
+    hint: 'remove "perMinute"',
+  },
+  {
+    name: 'a limit of nothing',
+    text: withModelLine('limits: { concurrent: 0 }'),
+    at: [10, 27],
+    line: '    limits: { concurrent: 0 }',
+    caret: '                          ^',
+    says: 'models[0].limits.concurrent must be a whole number from 1 on, also as 200k or 2M, not 0',
+    hint: 'write, for example, 600',
+  },
+  {
+    name: 'a limit with a unit',
+    text: withModelLine('limits: { requestsPerMinute: 10/s }'),
+    at: [10, 34],
+    line: '    limits: { requestsPerMinute: 10/s }',
+    caret: '                                 ^^^^',
+    says: 'models[0].limits.requestsPerMinute must be a whole number from 1 on, also as 200k or 2M, not "10/s"',
+    hint: 'write, for example, 600',
+  },
+  {
+    name: 'bodies that are too large to be read',
+    text: withFileLine('policy: { gateway: { maxBody: 1GiB } }'),
+    at: [10, 31],
+    line: 'policy: { gateway: { maxBody: 1GiB } }',
+    caret: '                              ^^^^',
+    says: 'policy.gateway.maxBody must be a size from 1KiB to 256MiB, not "1GiB"',
+    hint: 'write, for example, 20MiB',
+  },
+  {
+    name: 'a hold that nobody waits for',
+    text: withFileLine('policy: { gateway: { hold: 2h } }'),
+    at: [10, 28],
+    line: 'policy: { gateway: { hold: 2h } }',
+    caret: '                           ^^',
+    says: 'policy.gateway.hold must be a time above zero, 1h at most, not "2h"',
+    hint: 'write, for example, 10s',
+  },
+  {
+    name: 'time-outs of a band that is not there',
+    text: withFileLine('policy: { gateway: { timeouts: { bulk: { total: 2h } } } }'),
+    at: [10, 34],
+    line: 'policy: { gateway: { timeouts: { bulk: { total: 2h } } } }',
+    caret: '                                 ^^^^',
+    says: 'policy.gateway.timeouts has no key "bulk"; allowed here: critical, interactive, standard, batch, best_effort',
+    hint: 'remove "bulk"',
+  },
+  {
+    name: 'a time-out without a unit',
+    text: withFileLine('policy: { gateway: { timeouts: { batch: { idle: 60 } } } }'),
+    at: [10, 49],
+    line: 'policy: { gateway: { timeouts: { batch: { idle: 60 } } } }',
+    caret: '                                                ^^',
+    says: 'policy.gateway.timeouts.batch.idle must be a time above zero with its unit (us ms s m h d), not 60',
+    hint: 'write 60s',
   },
 ];

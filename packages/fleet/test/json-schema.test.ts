@@ -67,6 +67,9 @@ describe('the JSON Schema for editors', () => {
     'a flag with its dashes',
     'two sources of one key',
     'too many cards',
+    'a limit of nothing',
+    'an unknown limit on one model',
+    'time-outs of a band that is not there',
   ])('refuses %s in the editor already', (name) => {
     const broken = BROKEN_FILES.find((file) => file.name === name);
     expect(isValid(parse(broken?.text ?? ''))).toBe(false);

@@ -1,9 +1,15 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import type { Fleet } from '@aim-gpu/core';
+import { DEFAULT_GATEWAY_POLICY, type Fleet } from '@aim-gpu/core';
 import { type ParsedFleet, parseFleet, SLO_PRESETS } from '@aim-gpu/fleet';
 import { describe, expect, it } from 'vitest';
 
+const NO_LIMITS = {
+  requestsPerMinute: null,
+  inputTokensPerMinute: null,
+  outputTokensPerMinute: null,
+  concurrent: null,
+};
 const COMPLETE = path.join(import.meta.dirname, 'fixtures/complete.yaml');
 
 function parsed(text: string, driver?: 'simulated' | 'rocm'): ParsedFleet {
@@ -75,6 +81,12 @@ describe('the complete example of the format', () => {
       gang: null,
       of: null,
       durationMs: null,
+      limits: {
+        requestsPerMinute: 6000,
+        inputTokensPerMinute: null,
+        outputTokensPerMinute: 2_000_000,
+        concurrent: 256,
+      },
     });
     expect(fleet.tenants).toEqual([
       {
@@ -88,6 +100,14 @@ describe('the complete example of the format', () => {
           outputTokensPerMinute: 200_000,
           concurrent: 64,
         },
+        modelLimits: {
+          small: {
+            requestsPerMinute: 60,
+            inputTokensPerMinute: null,
+            outputTokensPerMinute: null,
+            concurrent: null,
+          },
+        },
         quota: null,
       },
     ]);
@@ -96,6 +116,15 @@ describe('the complete example of the format', () => {
       repartition: { allow: true, maxDowntimeMs: 120_000 },
       memoryReserve: 0.02,
       slowdown: 0.1,
+      gateway: {
+        ...DEFAULT_GATEWAY_POLICY,
+        maxBodyBytes: 8 * 2 ** 20,
+        holdMs: 20_000,
+        timeouts: {
+          ...DEFAULT_GATEWAY_POLICY.timeouts,
+          batch: { ...DEFAULT_GATEWAY_POLICY.timeouts.batch, totalMs: 7_200_000 },
+        },
+      },
     });
   });
 });
@@ -149,6 +178,7 @@ tenants: [{ name: t }]
         gang: null,
         of: null,
         durationMs: null,
+        limits: NO_LIMITS,
       },
     ]);
     expect(fleet.tenants).toEqual([
@@ -157,12 +187,8 @@ tenants: [{ name: t }]
         keys: [],
         weight: 1,
         bands: ['standard', 'batch', 'best_effort'],
-        limits: {
-          requestsPerMinute: null,
-          inputTokensPerMinute: null,
-          outputTokensPerMinute: null,
-          concurrent: null,
-        },
+        limits: NO_LIMITS,
+        modelLimits: {},
         quota: null,
       },
     ]);
@@ -171,6 +197,7 @@ tenants: [{ name: t }]
       repartition: { allow: true, maxDowntimeMs: 120_000 },
       memoryReserve: 0.02,
       slowdown: 0.1,
+      gateway: DEFAULT_GATEWAY_POLICY,
     });
   });
 

@@ -33,6 +33,27 @@ const band = fc.constantFrom(...BANDS);
 const optional = { requiredKeys: [] };
 const orNull = <T>(arb: fc.Arbitrary<T>): fc.Arbitrary<T | null> => fc.option(arb, { nil: null });
 
+const limits = fc.record(
+  {
+    requestsPerMinute: orNull(count),
+    inputTokensPerMinute: orNull(count),
+    concurrent: orNull(count),
+  },
+  optional,
+);
+
+const timeouts = fc.record({ firstByte: time, idle: time, total: time }, optional);
+
+const gateway = fc.record(
+  {
+    maxBody: fc.constantFrom('1KiB', '1500b', '8MiB', '256MiB'),
+    hold: fc.constantFrom('1ms', '12.5s', '1h'),
+    openPerTenant: count,
+    timeouts: fc.record({ critical: timeouts, batch: timeouts, best_effort: timeouts }, optional),
+  },
+  optional,
+);
+
 const model = fc.record(
   {
     kind: fc.constantFrom('inference', 'guardrail', 'finetune'),
@@ -99,6 +120,7 @@ const model = fc.record(
     ),
     gang: orNull(fc.constantFrom('training', 'g-2')),
     duration: orNull(time),
+    limits,
   },
   optional,
 );
@@ -119,13 +141,10 @@ const tenant = fc.record(
   {
     weight: fc.double({ min: 0.001, max: 1000, noNaN: true }),
     bands: fc.uniqueArray(band, { minLength: 1 }),
-    limits: fc.record(
-      {
-        requestsPerMinute: orNull(count),
-        inputTokensPerMinute: orNull(count),
-        concurrent: orNull(count),
-      },
-      optional,
+    limits,
+    modelLimits: fc.oneof(
+      fc.constant({}),
+      limits.map((own) => ({ 'm-0': own })),
     ),
     quota: orNull(quota),
   },
@@ -147,6 +166,7 @@ const file = fc
         repartition: fc.record({ allow: fc.boolean(), maxDowntime: time }, optional),
         memoryReserve: percent(50),
         slowdown: percent(100),
+        gateway,
       },
       optional,
     ),
@@ -211,6 +231,18 @@ describe('a fleet written out with every default', { timeout: 60_000 }, () => {
       repartition: { allow: true, maxDowntime: '2m' },
       memoryReserve: '2%',
       slowdown: '10%',
+      gateway: {
+        maxBody: '8MiB',
+        hold: '20s',
+        openPerTenant: 4096,
+        timeouts: {
+          critical: { firstByte: '10m', idle: '2m', total: '30m' },
+          interactive: { firstByte: '10m', idle: '2m', total: '30m' },
+          standard: { firstByte: '15m', idle: '5m', total: '1h' },
+          batch: { firstByte: '1h', idle: '10m', total: '2h' },
+          best_effort: { firstByte: '1h', idle: '10m', total: '4h' },
+        },
+      },
     });
     expect(JSON.parse(JSON.stringify(document))).toEqual(document);
   });
