@@ -12,8 +12,15 @@ export interface AdmitRequest {
   /** The model's name as the qos object knows it. */
   readonly model: string;
   readonly band: Band;
-  /** Tokens of the prompt, estimated; 0 when unknown. */
+  /** Tokens of the prompt, of all prompts of a batch, estimated; 0 when unknown. */
   readonly promptTokens: number;
+  /**
+   * Tokens that all prompts together have for certain; `promptTokens` unless given. An estimate orders and reserves,
+   * but only what is certain makes a request impossible.
+   */
+  readonly leastPromptTokens?: number;
+  /** The same of the largest prompt: each is a sequence of its own, and no engine needs room for all at once. */
+  readonly leastTokensOfOne?: number;
   /** Most tokens the client wants back; null takes what the model's answers usually have. */
   readonly maxOutputTokens?: number | null;
   /** Share of the tenant against others in the same band; 1 unless given. */

@@ -56,7 +56,9 @@ export class Entrance {
     state.seenMs = nowMs;
     state.requests.add(1, nowMs);
     state.offered.add(prompt + high, nowMs);
-    if (!pool.couldFit(prompt + 1)) return this.#turnAway(request, 'request_too_large', null);
+    const least = toCost(request.leastPromptTokens ?? prompt);
+    const leastOfOne = toCost(request.leastTokensOfOne ?? least);
+    if (!pool.couldFit(leastOfOne + 1)) return this.#turnAway(request, 'request_too_large', null);
     if (pool.brownout.paused(request.band, nowMs)) {
       const ms = this.#refusals.retryAfterMs(pool, rank, 'shed', nowMs);
       return this.#turnAway(request, 'shed', ms);
@@ -65,11 +67,12 @@ export class Entrance {
     let drawn = 0;
     const subjects = request.limits ?? NO_SUBJECTS;
     if (subjects.length > 0) {
-      const expected = max === null ? withinBurst(high, subjects) : high;
-      const cost = { inputTokens: prompt, outputTokens: expected };
+      const expected = max === null ? withinBurst(high, 'output', subjects) : high;
+      const input = Math.max(least, withinBurst(prompt, 'input', subjects));
+      const cost = { inputTokens: input, outputTokens: expected };
       let result = this.#context.limits.reserve(subjects, cost, nowMs);
       if (!result.ok && result.kind !== 'concurrency' && result.kind !== 'budget') {
-        drawn = this.#draw(pool, request, prompt + expected, nowMs);
+        drawn = this.#draw(pool, request, input + expected, nowMs);
         if (drawn > 0) {
           const borrowed = this.#context.limits.reserve(subjects, cost, nowMs, { rates: false });
           if (borrowed.ok) result = borrowed;
@@ -177,12 +180,16 @@ function setTimes(flight: Flight, patienceMs: number, ttlMs: number, nowMs: numb
   if (patienceMs < ttlMs) flight.ownExpiresMs = nowMs + Math.max(0, patienceMs);
 }
 
-/** An expected answer cut to what the accounts can hold at once: a guess alone must not make a request impossible. */
-function withinBurst(tokens: number, subjects: readonly LimitSubject[]): number {
+/** Expected tokens cut to what the accounts can hold at once: a guess alone must not make a request impossible. */
+function withinBurst(
+  tokens: number,
+  kind: 'input' | 'output',
+  subjects: readonly LimitSubject[],
+): number {
   let most = tokens;
   for (const { limits } of subjects) {
-    if (limits.outputTokensPerMinute === null) continue;
-    most = Math.min(most, limits.outputTokensPerMinute * (limits.burst ?? 1));
+    const perMinute = kind === 'input' ? limits.inputTokensPerMinute : limits.outputTokensPerMinute;
+    if (perMinute !== null) most = Math.min(most, perMinute * (limits.burst ?? 1));
   }
   return Math.max(0, most);
 }
