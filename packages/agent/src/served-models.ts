@@ -18,6 +18,7 @@ export function toServedModels(
     band: workload.band,
     fallback: workload.fallback,
     slo: workload.slo,
+    ...(workload.limits === undefined ? {} : { limits: workload.limits }),
     parked: parked.has(workload.name),
     maxModelLen:
       demands.get(workload.name)?.maxModelLen ?? workload.maxModelLen ?? DEFAULT_MAX_MODEL_LEN,

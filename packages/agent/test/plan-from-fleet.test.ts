@@ -66,13 +66,20 @@ describe('from a fleet to a plan', () => {
   });
 });
 
-test('clients see aliases, adapters, band, fallback and SLO as the fleet has them', () => {
+test('clients see aliases, adapters, band, fallback, SLO and limits as the fleet has them', () => {
+  const limits = {
+    requestsPerMinute: 600,
+    inputTokensPerMinute: null,
+    outputTokensPerMinute: null,
+    concurrent: 8,
+  };
   const adapter = { name: 'legal', path: './legal' } as const;
   const workload = aWorkload({
     aliases: ['gpt'],
     adapters: [adapter],
     fallback: CODE,
     band: 'batch',
+    limits,
   });
   expect(toServedModels(aFleet({ models: [workload] }), new Map())).toEqual([
     {
@@ -82,6 +89,7 @@ test('clients see aliases, adapters, band, fallback and SLO as the fleet has the
       band: 'batch',
       fallback: 'code',
       slo: workload.slo,
+      limits,
       parked: false,
       maxModelLen: 8192,
     },

@@ -112,6 +112,7 @@ const tenant = z.object({
   keys: count,
   limits,
   limitsFrom: z.enum(['fleet', 'admin']),
+  modelLimits: z.record(z.string(), limits).describe('its own on single models, by their names'),
 });
 
 /** One tenant. */
@@ -124,12 +125,19 @@ export const tenantsSchema: z.ZodType = z.object({ tenants: z.array(tenant) });
 export const limitsSchema: z.ZodType = z.object({
   accounts: z.array(
     z.object({
-      account: z.string(),
+      account: z
+        .string()
+        .describe(
+          "a tenant's; team-a/chat is its own on one model, */chat a model's for everybody",
+        ),
       aheadMs: z.array(z.number()).describe('requests, input tokens, output tokens'),
       spent: z.object({ tokens: z.number(), windowLeftMs: z.number() }).nullable(),
     }),
   ),
   tenants: z.array(tenant),
+  models: z
+    .array(z.object({ model: z.string(), limits }))
+    .describe('what models give all tenants together; those without limits are left out'),
 });
 
 const limit = z.number().positive().nullable().optional().describe('null is unlimited');

@@ -17,11 +17,14 @@ import {
   tenantSchema,
   tenantsSchema,
 } from './admin-schema.js';
+import { isLimited } from './limit-accounts.js';
+import type { ServedModels } from './served-models.js';
 import type { TenantAdmin } from './tenant-changes.js';
 
 /** Makes the routes. */
 export function tenantRoutes(sources: {
   readonly qos: Qos;
+  readonly served: ServedModels;
   readonly tenants: TenantAdmin | null;
 }): readonly AdminRoute[] {
   const { tenants } = sources;
@@ -44,12 +47,17 @@ export function tenantRoutes(sources: {
     {
       method: 'GET',
       path: '/v1/limits',
-      summary: "Tenants' limits, and their accounts that are not at rest.",
+      summary: "Tenants' and models' limits, and the accounts that are not at rest.",
       answers: { 200: limitsSchema },
       handle: (context) =>
         context.json({
           accounts: sources.qos.snapshot().accounts,
           tenants: tenants?.tenants() ?? [],
+          models: sources.served
+            .all()
+            .flatMap(({ model: { workload, limits } }) =>
+              isLimited(limits) ? [{ model: workload, limits }] : [],
+            ),
         }),
     },
     {

@@ -104,7 +104,7 @@ function begin(
     incoming.reject(retryShed(1000), { tenant: caller.name, model: model.workload, band });
     return;
   }
-  const accounts = caller.accounts(model.workload);
+  const accounts = caller.accounts(model);
   const prefixes = ready > 1 ? tools.affinity.digest(model.workload, toPrompt(facts)) : NO_PREFIXES;
   const trace = continueTrace(header(headers['traceparent']), requestId);
   const forwarded = forwardedHeaders(headers);

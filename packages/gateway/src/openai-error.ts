@@ -3,6 +3,7 @@
  * one table from causes to answers; must not decide anything.
  */
 import { MAX_RETRY_AFTER_MS, type Refusal, type RefusalReason } from '@aim-gpu/qos';
+import { toAccountOwner } from './limit-accounts.js';
 
 /** An answer that says no. */
 export interface OpenAiError {
@@ -75,10 +76,31 @@ export function refusalToOpenAi(refusal: Refusal): OpenAiError {
   const row = ROWS[refusal.reason];
   return toOpenAiError({
     ...row,
-    message: refusal.message,
+    message: messageOf(refusal),
     // A spent budget says when it comes back, but a client that sleeps until then helps nobody.
     retryAfterMs: refusal.retryAfterMs,
   });
+}
+
+/** What is limited, in words and by the key of the fleet file that says so. */
+const LIMITED: Readonly<Partial<Record<RefusalReason, readonly [what: string, key: string]>>> = {
+  requests_limited: ['requests a minute', 'requestsPerMinute'],
+  input_tokens_limited: ['prompt tokens a minute', 'inputTokensPerMinute'],
+  output_tokens_limited: ['answer tokens a minute', 'outputTokensPerMinute'],
+  concurrency_limited: ['requests at the same time', 'concurrent'],
+};
+
+/** Limits say whose they are: who has to wait for others asks somebody else than who has taken too much. */
+function messageOf({ reason, account, message }: Refusal): string {
+  const limited = LIMITED[reason];
+  if (limited === undefined || account === null) return message;
+  const [what, key] = limited;
+  const { tenant, model } = toAccountOwner(account);
+  if (tenant === null)
+    return `Model ${model} has reached its limit of ${what} for all tenants together (limits.${key} of the model).`;
+  return model === null
+    ? `Tenant ${tenant} has reached its limit of ${what} (limits.${key}).`
+    : `Tenant ${tenant} has reached its limit of ${what} on model ${model} (modelLimits.${model}.${key}).`;
 }
 
 /** 404 for a model nobody serves. */

@@ -1,5 +1,6 @@
 /**
- * `x-ratelimit-*` headers of a tenant with limits, in OpenAI's form. Owns the form; the figures are qos's.
+ * `x-ratelimit-*` headers of a request's accounts, in OpenAI's form. Owns the form and which account speaks: the one that
+ * has least left. The figures are qos's.
  */
 import type { LimitState, LimitSubject, Limits } from '@aim-gpu/qos';
 
@@ -11,12 +12,15 @@ export function pushRateHeaders(
   nowMs: number,
 ): void {
   let requests: LimitState | null = null;
-  let tokens: LimitState | null = null;
+  let input: LimitState | null = null;
+  let output: LimitState | null = null;
   for (const account of accounts) {
     const state = limits.state(account, nowMs);
-    requests = tighter(requests, state.requests);
-    tokens = tighter(tighter(tokens, state.inputTokens), state.outputTokens);
+    requests = scarcer(requests, state.requests);
+    input = scarcer(input, state.inputTokens);
+    output = scarcer(output, state.outputTokens);
   }
+  const tokens = tighter(input, output);
   if (requests !== null) push(headers, REQUESTS, requests);
   if (tokens !== null) push(headers, TOKENS, tokens);
 }
@@ -38,6 +42,13 @@ const TOKENS: Names = {
   reset: 'x-ratelimit-reset-tokens',
 };
 
+/** Of accounts that count the same: the one that has less left. */
+function scarcer(one: LimitState | null, other: LimitState | null): LimitState | null {
+  if (one === null || other === null) return one ?? other;
+  return other.remaining < one.remaining ? other : one;
+}
+
+/** Of things that are counted apart: the one that has less left of its limit. */
 function tighter(one: LimitState | null, other: LimitState | null): LimitState | null {
   if (one === null || other === null) return one ?? other;
   return other.remaining / other.limit < one.remaining / one.limit ? other : one;

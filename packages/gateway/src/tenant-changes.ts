@@ -33,6 +33,8 @@ export interface TenantView {
   readonly keys: number;
   readonly limits: TenantLimits;
   readonly limitsFrom: 'fleet' | 'admin';
+  /** Beside them its own on single models, by the model's name; those of the fleet file. */
+  readonly modelLimits: Readonly<Record<string, TenantLimits>>;
 }
 
 /** What an operator may change; each call resolves once it is stored, and rejects leaving everything as it was. */
@@ -161,13 +163,14 @@ export async function createLiveTenants(options: LiveTenantsOptions): Promise<Li
   });
   const tenantViews = (): readonly TenantView[] => {
     const keys = keysInUse();
-    return current.map(({ name, weight, bands, limits }) => ({
+    return current.map(({ name, weight, bands, limits, modelLimits = {} }) => ({
       tenant: name,
       weight,
       bands,
       keys: keys.filter(({ tenant }) => tenant.name === name).length,
       limits,
       limitsFrom: changes.limits[name] === undefined ? 'fleet' : 'admin',
+      modelLimits,
     }));
   };
   const tenantNamed = (name: string): TenantView => {

@@ -1,10 +1,11 @@
 /**
  * Who asks: from an Authorization header to the tenant with its bands, weight and accounts. Owns anonymous access: with
- * no tenants everybody is one tenant without limits.
+ * no tenants everybody is one tenant without limits but the models' own.
  */
-import { BANDS, type Band, type Tenant, type WorkloadName } from '@aim-gpu/core';
+import { BANDS, type Band, type ServedModel, type Tenant } from '@aim-gpu/core';
 import type { LimitSubject } from '@aim-gpu/qos';
 import { bearerKey, createKeyRing, type KeyRing } from './key-ring.js';
+import { createAccounts } from './limit-accounts.js';
 import type { TenantAdmin } from './tenant-changes.js';
 import { type KeyOptions, readTenantKeys } from './tenant-keys.js';
 
@@ -25,8 +26,8 @@ export interface Caller {
   readonly bands: readonly Band[];
   /** Whether a model's own band holds even when it may not be asked for. */
   readonly ownBand: boolean;
-  /** Accounts a request for a model is charged to. */
-  accounts(model: WorkloadName): readonly LimitSubject[];
+  /** Accounts a request for a model is charged to; the same ones each time. */
+  accounts(model: ServedModel): readonly LimitSubject[];
 }
 
 /**
@@ -40,14 +41,12 @@ export async function resolveTenants(
   return { keys: createKeyRing(readTenantKeys(tenants, options)), anonymous: tenants.length === 0 };
 }
 
-const NO_ACCOUNTS: readonly LimitSubject[] = [];
-
 const EVERYBODY: Caller = {
   name: 'anonymous',
   weight: 1,
   bands: BANDS.slice(BANDS.indexOf('standard')),
   ownBand: true,
-  accounts: () => NO_ACCOUNTS,
+  accounts: createAccounts(null),
 };
 
 /** The caller of a request; null when its key is missing or wrong. */
@@ -67,13 +66,12 @@ const callers = new WeakMap<Tenant, Caller>();
 function toCaller(tenant: Tenant): Caller {
   const known = callers.get(tenant);
   if (known !== undefined) return known;
-  const accounts: readonly LimitSubject[] = [{ account: tenant.name, limits: tenant.limits }];
   const caller: Caller = {
     name: tenant.name,
     weight: tenant.weight,
     bands: tenant.bands,
     ownBand: false,
-    accounts: () => accounts,
+    accounts: createAccounts(tenant),
   };
   callers.set(tenant, caller);
   return caller;

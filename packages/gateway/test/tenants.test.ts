@@ -2,11 +2,12 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { tenantName, workloadName } from '@aim-gpu/core';
+import { tenantName } from '@aim-gpu/core';
 import { aTenant } from '@aim-gpu/core/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { bearerKey, createKeyRing, digestKey } from '../src/key-ring.js';
 import { identify, resolveTenants } from '../src/tenants.js';
+import { aServedModel } from './support/gateway-bench.js';
 
 let directory: string;
 beforeEach(() => {
@@ -66,7 +67,7 @@ describe('identify', () => {
       name: 'anonymous',
       bands: ['standard', 'batch', 'best_effort'],
     });
-    expect(caller?.accounts(workloadName('chat'))).toEqual([]);
+    expect(caller?.accounts(aServedModel('chat'))).toEqual([]);
   });
 
   it.each([undefined, '', 'Basic abc', 'Bearer', 'Bearer a b', 'key'])(

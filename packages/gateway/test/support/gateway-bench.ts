@@ -14,6 +14,7 @@ import {
   silentLogger,
   systemClock,
   type Tenant,
+  type TenantLimits,
   type WorkloadName,
   workloadName,
 } from '@aim-gpu/core';
@@ -89,16 +90,24 @@ export function createDirectory(models: readonly ServedModel[]): TestDirectory {
 /** A served model in few words. */
 export function aServedModel(
   name: string,
-  overrides: { band?: Band; aliases?: string[]; fallback?: string; parked?: boolean } = {},
+  overrides: {
+    band?: Band;
+    aliases?: string[];
+    adapters?: string[];
+    fallback?: string;
+    parked?: boolean;
+    limits?: TenantLimits;
+  } = {},
 ): ServedModel {
   return {
     workload: workloadName(name),
     aliases: overrides.aliases ?? [],
-    adapters: [],
+    adapters: overrides.adapters ?? [],
     band: overrides.band ?? 'standard',
     fallback: overrides.fallback === undefined ? null : (overrides.fallback as WorkloadName),
     maxModelLen: 4096,
     parked: overrides.parked ?? false,
+    ...(overrides.limits === undefined ? {} : { limits: overrides.limits }),
   };
 }
 
