@@ -119,7 +119,12 @@ export function createQos(options: QosOptions): Qos {
 
   const owner: FlightOwner = {
     nowMs,
-    began: (flight) => flight.at?.streaming(),
+    began: (flight) => {
+      flight.at?.streaming();
+      if (flight.unreadAt === null) return;
+      const pool = pools.get(flight.model);
+      if (pool?.read(flight)) dispatcher.schedule(pool);
+    },
     ended: finish,
     again: (flight, signal) => admissions.again(flight, signal),
     tempo: (flight, tpotMs, now) => settlement.tempo(flight, tpotMs, now),

@@ -122,7 +122,11 @@ describe('shed', () => {
     for (let index = 0; index < 60; index += 1) await miss();
     expect(qos.report()[0]?.brownout).toBe(true);
     expect(await reasonOf(qos.admit(request('best_effort')))).toBe('shed');
-    const batch = Array.from({ length: 8 }, () => qos.tryAdmit(request('batch')));
+    const batch = Array.from({ length: 8 }, () => {
+      const admission = qos.tryAdmit(request('batch'));
+      if (admission?.ok) admission.permit.firstByte();
+      return admission;
+    });
     expect(batch.filter((admission) => admission?.ok)).toHaveLength(4);
     for (const admission of batch) if (admission?.ok) admission.permit.done();
     await clock.advance(400_000);

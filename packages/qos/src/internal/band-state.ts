@@ -9,6 +9,7 @@ import { createDrainRate, type DrainRate } from '../drain-rate.js';
 import { createRetryAfterTracker, type RetryAfterTracker } from '../retry-after.js';
 import { createSloTracker, type SloTracker } from '../slo-tracker.js';
 import { RateMeter } from './rate-meter.js';
+import { SeatNeed } from './seat-need.js';
 
 /** Of the TTFT target, what a request may wait before the queue counts as standing. */
 const CODEL_TARGET_SHARE = 0.1;
@@ -24,6 +25,7 @@ export class BandState {
   readonly offered: RateMeter = new RateMeter();
   readonly served: RateMeter = new RateMeter();
   readonly refused: RateMeter = new RateMeter();
+  readonly need: SeatNeed = new SeatNeed();
   readonly retryAfter: RetryAfterTracker = createRetryAfterTracker();
   /** Null for bands without a TTFT target: their queues may stand. */
   codel: CodelGuard | null;

@@ -94,6 +94,7 @@ export class Entrance {
     const expected = pool.outputs.expected(max, nowMs);
     const cost = weights.input * prompt + weights.output * expected;
     const footprint = prompt + high;
+    state.need.arrived(state.inFlight + pool.queue.band(rank).count + 1, footprint);
     const flight = new Flight(this.#owner, request, rank, cost, footprint, nowMs, reservation);
     flight.drawn = drawn;
     if (pool.reservations.size > 0) pool.reservations.asked(request, flight.footprint, nowMs);

@@ -9,6 +9,7 @@ import type { Reservation } from '../limits-interface.js';
 import type { ReservationHold } from '../reservations.js';
 import type { RequestOutcome } from '../slo-tracker.js';
 import { toCost } from './cost.js';
+import type { PromptBacklog } from './prompt-pace.js';
 import type { QueueItem } from './queue-item.js';
 import type { TenantLane } from './tenant-lane.js';
 
@@ -80,6 +81,8 @@ export class Flight implements QueueItem, Permit, Granted {
   /** Whether it was sent at the turn of a more urgent band. */
   declare isOwed: boolean;
   declare hold: ReservationHold | null;
+  /** Where its prompt counts as unread; null once it does not, and for urgent bands. */
+  declare unreadAt: PromptBacklog | null;
   /** Place among the permits that hold an endpoint; -1 for the others. */
   declare liveIndex: number;
   /** Tokens drawn from the burst pool in place of the accounts' rates. */
@@ -135,6 +138,7 @@ export class Flight implements QueueItem, Permit, Granted {
     this.at = null;
     this.isOwed = false;
     this.hold = null;
+    this.unreadAt = null;
     this.liveIndex = -1;
     this.drawn = 0;
     this.avoid = null;
@@ -187,6 +191,17 @@ export class Flight implements QueueItem, Permit, Granted {
 
   get ttftMs(): number | null {
     return this.firstByteUs === null || this.isWhole ? null : this.firstByteUs / 1_000;
+  }
+
+  /** Prompt tokens as expected at admission; at least one, where nobody knows. */
+  get promptSize(): number {
+    return Math.max(1, toCost(this.request.promptTokens));
+  }
+
+  /** Time from its dispatch to the first byte of its stream; null without one. */
+  get firstByteMs(): number | null {
+    const { ttftMs } = this;
+    return ttftMs === null ? null : ttftMs - this.queueMs;
   }
 
   /** When it got its endpoint; null before. */

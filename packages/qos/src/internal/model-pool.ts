@@ -17,6 +17,7 @@ import { GUARDED_RANK } from './group-guards.js';
 import { PoolBands } from './pool-bands.js';
 import { type PoolEndpoint, PoolEndpoints } from './pool-endpoints.js';
 import { PoolWaits } from './pool-waits.js';
+import { PromptPace } from './prompt-pace.js';
 import { ALL_BANDS, type QueueCore } from './queue-core.js';
 import type { TenantLane } from './tenant-lane.js';
 
@@ -47,6 +48,7 @@ export class ModelPool {
   readonly queue: QueueCore<Flight>;
   readonly outputs: OutputEstimate = createOutputEstimate();
   readonly waits: PoolWaits;
+  readonly pace: PromptPace = new PromptPace();
   readonly reservations: Reservations = createReservations();
   readonly brownout: Brownout;
   readonly burst: BurstPool | null;
@@ -112,7 +114,8 @@ export class ModelPool {
   /** Least full endpoint that may take the flight now; null when none may. */
   pick(flight: Flight, nowMs: number, turn: number = flight.rank): EndpointCapacity | null {
     if (this.reservations.size > 0 && !this.#mayUse(flight, nowMs)) return null;
-    return this.#endpoints.pick(flight, turn, nowMs);
+    const isPaced = flight.rank > GUARDED_RANK && this.bands.isGuarded(nowMs);
+    return this.#endpoints.pick(flight, turn, isPaced ? this.pace.budgetTokens : null, nowMs);
   }
 
   /**
@@ -121,7 +124,8 @@ export class ModelPool {
    */
   ceiling(rank: number, turn: number, capacity: EndpointCapacity, nowMs: number): number {
     const shared = this.#host.ceiling(rank, capacity, nowMs);
-    const own = Math.min(this.bands.holdback(turn, nowMs), shared);
+    const left = this.bands.holdback(turn, capacity, this.ready.length, nowMs);
+    const own = Math.min(left, shared);
     if (!isHeldBack(turn)) return own;
     return Math.min(own, this.brownout.ceiling(bandOfRank(turn), nowMs));
   }
@@ -157,14 +161,30 @@ export class ModelPool {
     if (this.reservations.size > 0) flight.hold = this.reservations.hold(flight.request, footprint);
     state.inFlight += 1;
     flight.sent(capacity, nowMs);
+    const prompt = flight.promptSize;
+    if (rank <= GUARDED_RANK) this.pace.urgent(prompt);
+    else {
+      flight.unreadAt = this.endpoints.get(capacity.id)?.backlog ?? null;
+      flight.unreadAt?.add(prompt, this.pace.prefillMs(prompt), nowMs);
+    }
     this.waits.left(flight, nowMs);
     state.served.add(footprint, nowMs);
     state.weighed(flight.cost, footprint);
     this.#host.granted(flight, nowMs);
   }
 
+  /** Takes note that an engine has read a flight's prompt, or never will. True when another one may follow it. */
+  read(flight: Flight): boolean {
+    const { unreadAt } = flight;
+    if (unreadAt === null) return false;
+    unreadAt.remove(flight.promptSize);
+    flight.unreadAt = null;
+    return this.queue.count > 0;
+  }
+
   /** Takes note that a flight has left its endpoint. */
   left(flight: Flight): void {
+    this.read(flight);
     const state = this.bands.of(flight.rank);
     state.inFlight = Math.max(0, state.inFlight - 1);
     flight.hold?.end();
@@ -189,8 +209,8 @@ export class ModelPool {
       this.ready.some(({ capacity }) => this.#host.ceiling(HELD_BACK_RANK, capacity, nowMs) < 1);
     let soonest = this.bands.holdbackEndsMs(nowMs);
     if (isIdle || isHeld) soonest = Math.min(soonest, nowMs + LOOK_AGAIN_MS);
-    for (const { capacity } of this.ready) {
-      soonest = Math.min(soonest, capacity.opensByItselfMs(nowMs));
+    for (const { capacity, backlog } of this.ready) {
+      soonest = Math.min(soonest, capacity.opensByItselfMs(nowMs), backlog.opensByItselfMs(nowMs));
     }
     return soonest;
   }

@@ -4,14 +4,18 @@
  */
 import type { Band } from '@aim-gpu/core';
 import { type BandPolicy, bandOfRank, bandRank, type LatencyTargets } from '../bands.js';
+import type { EndpointCapacity } from '../endpoint-capacity.js';
 import type { SloTracker } from '../slo-tracker.js';
 import { BandState } from './band-state.js';
 import { GUARDED_RANK } from './group-guards.js';
 
-/** Holdback of lower bands ends this long after a higher band was last seen. */
-const HOLDBACK_MEMORY_MS = 10_000;
+/** Lower bands are held back until this long after a higher band was last seen. */
+const HOLDBACK_MEMORY_MS = 60_000;
 /** Who asks for less than this wants throughput, not the model's latency. */
 const LATENCY_RANK: number = bandRank('standard');
+
+/** What an endpoint holds in all. */
+type EndpointRoom = Pick<EndpointCapacity, 'limit' | 'capTokens'>;
 
 export class PoolBands {
   readonly all: readonly BandState[];
@@ -45,15 +49,34 @@ export class PoolBands {
       .filter((tracker): tracker is SloTracker => tracker !== null);
   }
 
-  /** Share of an endpoint that a band may fill so that more urgent ones find room. */
-  holdback(rank: number, nowMs: number): number {
+  /**
+   * Share of an endpoint that a band may fill so that more urgent ones find room: as much as they have lately had at once
+   * and do not have now is kept free, on all `endpoints` together, and no more than the band's ceiling says.
+   */
+  holdback(rank: number, room: EndpointRoom, endpoints: number, nowMs: number): number {
     const { ceiling } = this.of(rank).policy;
     if (ceiling >= 1) return ceiling;
+    let seqs = 0;
+    let tokens = 0;
     for (let higher = 0; higher < rank; higher += 1) {
-      if (nowMs - this.of(higher).seenMs <= HOLDBACK_MEMORY_MS) return ceiling;
+      const { seenMs, need, inFlight } = this.of(higher);
+      // Of those who no longer come, nobody wants the room: keeping it free would only waste the engine.
+      if (!(nowMs - seenMs <= HOLDBACK_MEMORY_MS)) continue;
+      const missing = Math.max(0, need.seqs - inFlight);
+      seqs += missing;
+      tokens += missing * need.tokensEach;
     }
-    // Nobody above wants the room, so keeping it free would only waste the engine.
-    return 1;
+    if (seqs === 0) return 1;
+    const share = Math.max(seqs / room.limit, tokens / room.capTokens);
+    return Math.max(ceiling, 1 - share / Math.max(1, endpoints));
+  }
+
+  /** Whether an urgent band was seen lately. */
+  isGuarded(nowMs: number): boolean {
+    for (let rank = 0; rank <= GUARDED_RANK; rank += 1) {
+      if (nowMs - this.of(rank).seenMs <= HOLDBACK_MEMORY_MS) return true;
+    }
+    return false;
   }
 
   /** When the next holdback ends, which gives lower bands room without any event; Infinity without any. */

@@ -9,6 +9,7 @@ import {
 } from '../endpoint-capacity.js';
 import type { SharedRoom } from '../reservations.js';
 import type { Flight } from './flight.js';
+import { PromptBacklog } from './prompt-pace.js';
 
 /** An endpoint with the prompt's prefix is preferred while it is not fuller than the best by more than this. */
 const AFFINITY_MARGIN = 0.25;
@@ -19,6 +20,8 @@ const FAILED_PENALTY = 1e6;
 export interface PoolEndpoint {
   readonly spec: EndpointSpec;
   readonly capacity: EndpointCapacity;
+  /** Of lower bands. */
+  readonly backlog: PromptBacklog;
   readonly ready: boolean;
 }
 
@@ -68,7 +71,8 @@ export class PoolEndpoints {
       const options = this.#freshMs === undefined ? {} : { freshMs: this.#freshMs };
       const capacity = same ? old.capacity : createEndpointCapacity(spec, options);
       if (old !== undefined && !same) replaced.set(old.capacity, capacity);
-      this.#all.set(spec.id, { spec, capacity, ready: spec.ready });
+      const backlog = old?.backlog ?? new PromptBacklog();
+      this.#all.set(spec.id, { spec, capacity, backlog, ready: spec.ready });
     }
     this.#ready = [...this.#all.values()].filter((endpoint) => endpoint.ready);
     return replaced;
@@ -76,9 +80,15 @@ export class PoolEndpoints {
 
   /**
    * Least full endpoint that may take the flight now; of equally full ones each in turn; null when none may. `turn` is
-   * the rank whose turn it is: the flight's, or a more urgent one that gave its turn to it.
+   * the rank whose turn it is: the flight's, or a more urgent one that gave its turn to it. `budgetTokens` bounds the
+   * unread prompts that it may join; null does not.
    */
-  pick(flight: Flight, turn: number, nowMs: number): EndpointCapacity | null {
+  pick(
+    flight: Flight,
+    turn: number,
+    budgetTokens: number | null,
+    nowMs: number,
+  ): EndpointCapacity | null {
     const ready = this.#ready;
     const count = ready.length;
     const affinity = flight.request.affinity ?? null;
@@ -89,7 +99,8 @@ export class PoolEndpoints {
     let nearScore = Number.POSITIVE_INFINITY;
     for (let looked = 0; looked < count; looked += 1) {
       const at = (this.#turn + looked) % count;
-      const { capacity } = ready[at] as PoolEndpoint;
+      const { capacity, backlog } = ready[at] as PoolEndpoint;
+      if (budgetTokens !== null && !backlog.takes(flight.promptSize, budgetTokens, nowMs)) continue;
       const ceiling = this.#ceilingOf(flight.rank, turn, capacity, nowMs);
       if (!capacity.fits(flight.footprint, ceiling, nowMs)) continue;
       const penalty = capacity.id === flight.avoid ? FAILED_PENALTY : 0;

@@ -99,7 +99,9 @@ export class Settlement {
     nowMs: number,
   ): void {
     const e2eMs = nowMs - flight.arrivedMs;
-    const { ttftMs } = flight;
+    const { ttftMs, firstByteMs } = flight;
+    if (firstByteMs !== null) pool.pace.streamed(flight.promptSize, firstByteMs);
+    if (flight.rank > GUARDED_RANK && flight.hasBegun) pool.pace.lowerCame(firstByteMs === null);
     const tpotMs = ttftMs !== null && decoded > 1 ? (e2eMs - ttftMs) / (decoded - 1) : null;
     pool.bands.of(flight.rank).tracker.record(
       {
