@@ -13,9 +13,11 @@ import {
 import { createLastingLauncher, createProcessLauncher } from '@aim-gpu/backends';
 import {
   AimError,
+  DEFAULT_GATEWAY_POLICY,
   type EndpointAddress,
   type Fleet,
   type FleetNode,
+  type GatewayPolicy,
   type Launcher,
   systemIds,
 } from '@aim-gpu/core';
@@ -95,6 +97,7 @@ export async function serveNode(
   await here.rocm?.assertUsable();
   const others = fleet.nodes.filter((other) => other !== node && other.driver === 'simulated');
   const deviceSocket = toDeviceSocket(context, here, options);
+  let gateway: Gateway | null = null;
   const agent = createAgent({
     node: node.name,
     fleet,
@@ -114,7 +117,13 @@ export async function serveNode(
     partial: options.partial === true,
     pid: process.pid,
     lasting,
-    onFleet: (next) => live.prepare(next),
+    onFleet: async (next) => {
+      const take = await live.prepare(next);
+      return () => {
+        take();
+        gateway?.applyPolicy(toGatewayPolicy(next));
+      };
+    },
     hookRunner: createHostHookRunner({ clock }),
     resumeCommand: (state) =>
       resumeCommand(context, state, { ...options, node: node.name, driver: node.driver }),
@@ -128,22 +137,24 @@ export async function serveNode(
     closers.add(() => served.release());
   }
   await (await live.prepare(agent.fleet))();
-  const gateway = await openGateway(context, parts, {
+  const opened = await openGateway(context, parts, {
+    fleet: agent.fleet,
     tenants: live.tenants,
     directory: agent.directory,
     metrics,
     exposition: () => metrics.exposition(),
     sample: createEngineSampler(() => agent.fleet),
   });
+  gateway = opened;
   const hooks: ControlHooks = {
-    gateway: () => ({ url: toUrl(gateway.address), adminUrl: toUrl(gateway.adminAddress) }),
+    gateway: () => ({ url: toUrl(opened.address), adminUrl: toUrl(opened.adminAddress) }),
     down: ({ restoreLayout }) => stop.request('down', { restoreLayout }),
     readFleet: (text, { base }) => readFleetText(text, base, options),
   };
   const { socketPath } = context;
   const control = await serveControl({ socketPath, logger, target: agent.control(hooks) });
   closers.add(() => control.release());
-  return { agent, gateway, hooks };
+  return { agent, gateway: opened, hooks };
 }
 
 /** Where simulated engines find their device: here, with the machine whose tree `--root` names, or nowhere. */
@@ -182,10 +193,13 @@ async function readFleetText(
 async function openGateway(
   context: CommandContext,
   { listen, adminListen, options, closers }: ServeNodeParts,
-  sources: Pick<
+  {
+    fleet,
+    ...sources
+  }: Pick<
     Parameters<typeof createGateway>[0],
     'tenants' | 'directory' | 'metrics' | 'exposition' | 'sample'
-  >,
+  > & { readonly fleet: Fleet },
 ): Promise<Gateway> {
   const { clock, logger, store } = context;
   const adminToken = context.io.env['AIM_GPU_ADMIN_TOKEN'];
@@ -207,6 +221,7 @@ async function openGateway(
       ...(log === null ? {} : { accessLog: log.write }),
       ...(adminToken === undefined || adminToken === '' ? {} : { adminToken }),
     });
+    gateway.applyPolicy(toGatewayPolicy(fleet));
     await gateway.start();
     closers.add(() => gateway.close());
     return gateway;
@@ -217,6 +232,11 @@ async function openGateway(
     if (options.freePorts === true && AimError.is(error, 'ERR_PORT_IN_USE')) return open(true);
     throw error;
   }
+}
+
+/** A fleet that an earlier version wrote down says nothing of it. */
+function toGatewayPolicy({ policy }: Fleet): GatewayPolicy {
+  return policy.gateway ?? DEFAULT_GATEWAY_POLICY;
 }
 
 function toTlsFiles(

@@ -6,6 +6,7 @@ import type {
   DemandSignal,
   EndpointAddress,
   EndpointDirectory,
+  GatewayPolicy,
   IdSource,
   Logger,
   MetricSink,
@@ -68,6 +69,8 @@ export interface Gateway extends DemandSignal {
   /** Where clients find it, with the port that was taken. */
   readonly address: EndpointAddress;
   readonly adminAddress: EndpointAddress;
+  /** Takes other bounds of requests into use, from the next request on; those under way keep their time-outs. */
+  applyPolicy(policy: GatewayPolicy): void;
   /** Admits nothing more and waits, bounded, for what runs. Idempotent. */
   drain(): Promise<void>;
   /** Ends everything. Idempotent. */

@@ -3,11 +3,19 @@
  * draining and closing.
  */
 import { createServer, type Server } from 'node:http';
-import { AimError, type Band, type BandDemand, type EndpointAddress } from '@aim-gpu/core';
+import {
+  AimError,
+  type Band,
+  type BandDemand,
+  type BandTimeouts,
+  DEFAULT_GATEWAY_POLICY,
+  type EndpointAddress,
+  type GatewayPolicy,
+} from '@aim-gpu/core';
 import { createQos, createSnapshotKeeper, type SnapshotKeeper } from '@aim-gpu/qos';
 import { getRequestListener } from '@hono/node-server';
 import { createAdminApp } from './admin-app.js';
-import { type BandTimeouts, toBandTimeouts } from './band-timeouts.js';
+import { toBandTimeouts } from './band-timeouts.js';
 import { createCallerMemo } from './caller-memo.js';
 import { scrapeEngines } from './engine-scrape.js';
 import type { Gateway, GatewayOptions } from './gateway-options.js';
@@ -28,13 +36,13 @@ import { createTenantTraffic } from './tenant-traffic.js';
 import { createUpstreams } from './upstream.js';
 
 const LIMITS: RequestLimits = {
-  maxBodyBytes: 20 * 1024 * 1024,
+  maxBodyBytes: DEFAULT_GATEWAY_POLICY.maxBodyBytes,
   maxUrlBytes: 8 * 1024,
   headersMs: 20_000,
   requestMs: 60_000,
-  holdMs: 10_000,
+  holdMs: DEFAULT_GATEWAY_POLICY.holdMs,
   maxHeldBytes: 256 * 1024 * 1024,
-  maxOpenPerTenant: 4096,
+  maxOpenPerTenant: DEFAULT_GATEWAY_POLICY.openPerTenant,
   suspendMs: 1_000,
 };
 /** Repeats at engines, all requests together: beyond a fifth the fault is not one engine's. */
@@ -57,12 +65,15 @@ class HttpGateway implements Gateway {
   private readonly upstreams: ReturnType<typeof createUpstreams>;
   private readonly served: ServedModels;
   private readonly live: ReturnType<typeof createLiveExchanges>;
+  /** Both are looked at for each request, and changed in place. */
+  private readonly limits: RequestLimits;
   private readonly timeouts: Readonly<Record<Band, BandTimeouts>>;
   private readonly series: ReturnType<typeof createRequestMetrics>;
   private readonly snapshots: SnapshotKeeper | null;
   private readonly stops: (() => void)[] = [];
   private readonly servers: Server[] = [];
   private readonly answers: ReturnType<typeof createOpenAnswers> = createOpenAnswers();
+  private sweepEveryMs: number;
   private draining: Promise<void> | null = null;
   private closing: Promise<void> | null = null;
 
@@ -71,10 +82,12 @@ class HttpGateway implements Gateway {
     this.address = options.listen;
     this.adminAddress = options.adminListen;
     const { clock, logger, directory, store, sample, sampleEveryMs = SAMPLE_MS } = options;
+    this.limits = { ...LIMITS, ...options.limits };
     this.timeouts = toBandTimeouts(options.timeouts);
+    this.sweepEveryMs = sweepMs(this.timeouts);
     this.upstreams = createUpstreams({ clock });
     this.series = createRequestMetrics(options.metrics);
-    this.live = createLiveExchanges({ clock, everyMs: sweepMs(this.timeouts) });
+    this.live = createLiveExchanges({ clock, everyMs: () => this.sweepEveryMs });
     this.qos = createQos({
       clock,
       logger,
@@ -128,6 +141,13 @@ class HttpGateway implements Gateway {
     return this.closing;
   }
 
+  applyPolicy({ maxBodyBytes, holdMs, openPerTenant, timeouts }: GatewayPolicy): void {
+    Object.assign(this.limits, { maxBodyBytes, holdMs, maxOpenPerTenant: openPerTenant });
+    // Each request has its band's entry, and keeps it.
+    Object.assign(this.timeouts, timeouts);
+    this.sweepEveryMs = sweepMs(this.timeouts);
+  }
+
   demand(): readonly BandDemand[] {
     return this.qos.demand();
   }
@@ -139,8 +159,7 @@ class HttpGateway implements Gateway {
   }
 
   private publicServer(): Server {
-    const { options } = this;
-    const limits = { ...LIMITS, ...options.limits };
+    const { options, limits } = this;
     const tools: HandlerTools = {
       tenants: options.tenants,
       callers: createCallerMemo(options.tenants),
@@ -156,13 +175,12 @@ class HttpGateway implements Gateway {
       holds: createModelHolds({
         directory: options.directory,
         clock: options.clock,
-        holdMs: limits.holdMs,
-        maxHeldBytes: limits.maxHeldBytes,
+        limits,
       }),
       series: this.series,
       timeouts: this.timeouts,
       retries: createRetryBudget(RETRIES),
-      traffic: createTenantTraffic({ maxOpen: limits.maxOpenPerTenant }),
+      traffic: createTenantTraffic(limits),
       affinity: createPrefixAffinity(),
       preempts: createPreemptCalls(),
       isDraining: () => this.draining !== null,

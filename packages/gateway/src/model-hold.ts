@@ -28,18 +28,21 @@ export interface ModelHolds {
 export function createModelHolds(options: {
   readonly directory: EndpointDirectory;
   readonly clock: Clock;
-  /** Longest wait of one request. */
-  readonly holdMs: number;
-  /** Most bytes that wait, all requests together; beyond it a request is not held. */
-  readonly maxHeldBytes: number;
+  /** Looked at for each request: they may be changed. */
+  readonly limits: {
+    /** Longest wait of one request. */
+    readonly holdMs: number;
+    /** Most bytes that wait, all requests together; beyond it a request is not held. */
+    readonly maxHeldBytes: number;
+  };
 }): ModelHolds {
-  const { directory, clock, holdMs, maxHeldBytes } = options;
+  const { directory, clock, limits } = options;
   let heldBytes = 0;
   return {
     hold: async ({ model, bytes, sinceMs, wait }) => {
-      if (heldBytes + bytes > maxHeldBytes) return { retryAfterMs: null };
+      if (heldBytes + bytes > limits.maxHeldBytes) return { retryAfterMs: null };
       heldBytes += bytes;
-      const leftMs = Math.max(0, sinceMs + holdMs - clock.monoMs());
+      const leftMs = Math.max(0, sinceMs + limits.holdMs - clock.monoMs());
       const cancel = clock.timer(leftMs, () => wait.abort());
       try {
         await directory.request(model, { signal: wait.signal });

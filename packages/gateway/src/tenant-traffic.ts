@@ -19,7 +19,10 @@ const REPEATS = { share: 0.2, least: 5, windowMs: 60_000 } as const;
 const MAX_TENANTS = 10_000;
 
 /** Makes empty counts. */
-export function createTenantTraffic(options: { readonly maxOpen: number }): TenantTraffic {
+export function createTenantTraffic(
+  /** Looked at for each request: they may be changed. */
+  limits: { readonly maxOpenPerTenant: number },
+): TenantTraffic {
   const open = new Map<string, number>();
   const budgets = new Map<string, RetryBudget>();
   const budgetOf = (tenant: string): RetryBudget => {
@@ -34,7 +37,7 @@ export function createTenantTraffic(options: { readonly maxOpen: number }): Tena
   return {
     open: (tenant) => {
       const count = open.get(tenant) ?? 0;
-      if (count >= options.maxOpen) return false;
+      if (count >= limits.maxOpenPerTenant) return false;
       open.set(tenant, count + 1);
       return true;
     },

@@ -146,7 +146,7 @@ describe('repeats of a tenant', () => {
   });
 
   it('are counted for each tenant alone, and forgotten after a minute', () => {
-    const traffic = createTenantTraffic({ maxOpen: 1 });
+    const traffic = createTenantTraffic({ maxOpenPerTenant: 1 });
     const repeats = (tenant: string, nowMs: number): number => {
       let count = 0;
       while (count < 100 && traffic.mayRepeat(tenant, nowMs)) count += 1;
