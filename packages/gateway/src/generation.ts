@@ -17,6 +17,8 @@ import { continueTrace } from './trace-context.js';
 /** A request whose body was understood. */
 interface Understood {
   readonly caller: Caller;
+  /** Without its query, which may hold what no log should. */
+  readonly path: string;
   readonly facts: RequestFacts;
   readonly readMs: number;
   readonly asked: Served;
@@ -63,7 +65,7 @@ function understand(
     incoming.reject(modelNotFound(facts.model), { tenant: caller.name });
     return;
   }
-  const understood = { caller, facts, readMs, asked };
+  const understood = { caller, path, facts, readMs, asked };
   if (asked.ready > 0) {
     begin(tools, incoming, understood, asked);
     return;
@@ -93,7 +95,7 @@ function waitForModel(tools: HandlerTools, incoming: Incoming, understood: Under
 function begin(
   tools: HandlerTools,
   incoming: Incoming,
-  { caller, facts, readMs, asked }: Understood,
+  { caller, path, facts, readMs, asked }: Understood,
   { model, ready }: Served,
 ): void {
   const { request, response, requestId } = incoming;
@@ -109,21 +111,26 @@ function begin(
   const trace = continueTrace(header(headers['traceparent']), requestId);
   const forwarded = forwardedHeaders(headers);
   forwarded.push('x-request-id', requestId, 'traceparent', trace.traceparent);
-  const path = request.url ?? '/';
+  const { maxModelLen } = model;
+  // Each prompt is a sequence of its own, and no sequence goes beyond the model's context.
+  const sequences = facts.prompts * facts.answers;
+  const most = facts.maxOutputTokens;
   const exchange = new Exchange(tools, {
     response,
     requestId,
     traceId: trace.traceId,
     readMs,
     method: request.method ?? 'POST',
-    path,
+    path: request.url ?? path,
     headers: forwarded,
     admit: {
       tenant: caller.name,
       model: model.workload,
       band,
-      promptTokens: facts.promptTokens,
-      maxOutputTokens: facts.maxOutputTokens,
+      promptTokens: Math.min(facts.promptTokens, maxModelLen * facts.prompts),
+      leastPromptTokens: facts.leastPromptTokens,
+      leastTokensOfOne: facts.leastTokensOfOne,
+      maxOutputTokens: most === null ? null : Math.min(most, maxModelLen) * sequences,
       weight: caller.weight,
       limits: accounts,
       bytes: facts.body.length,
@@ -136,7 +143,7 @@ function begin(
     prefixes,
     body: toEngineBody(facts, { model: model === asked.model ? null : model.workload }),
     stripUsage: facts.addUsage,
-    mostTokens: model.maxModelLen * facts.answers,
+    mostTokens: maxModelLen * sequences,
     timeouts: tools.timeouts[band],
     suspendMs: limits.suspendMs,
     mostSuspendMs: Math.max(limits.suspendMs, limits.holdMs),

@@ -1,16 +1,34 @@
 /**
- * Takes one field out of the bytes of a JSON object. Owns the cut with its comma; the rest is never parsed and written
- * again, so it stays as it came.
+ * Takes one field out of the bytes of a JSON object, or puts one in. Owns the cut with its comma; the rest is never
+ * parsed and written again, so it stays as it came.
  */
-import { scanJsonObject } from './json-scan.js';
+import { type JsonKeys, toJsonKeys } from './json-key.js';
+import { type JsonScan, scanJsonObject } from './json-scan.js';
+import { CLOSE_OBJECT, COLON, COMMA, isSpace, OPEN_OBJECT, skipSpace } from './json-token.js';
 
 const MAX_DEPTH = 64;
-const COMMA = 0x2c;
-const COLON = 0x3a;
+/** Keys by name; names come from code, so there are few. */
+const known = new Map<string, JsonKeys>();
+
+function scanFor(json: Buffer, name: string): JsonScan {
+  let keys = known.get(name);
+  if (keys === undefined) {
+    keys = toJsonKeys([{ name, prompts: 'none' }]);
+    known.set(name, keys);
+  }
+  return scanJsonObject(json, { keys, maxDepth: MAX_DEPTH, bytesPerNumber: 0 });
+}
+
+/** The value of the field as it stands there; null when it is no object or has no such field. */
+export function fieldOf(json: Buffer, name: string): Buffer | null {
+  const scan = scanFor(json, name);
+  const value = scan.ok ? scan.fields.get(name) : undefined;
+  return value === undefined ? null : json.subarray(value.start, value.end);
+}
 
 /** The object without the field; the same buffer when it is no object or has no such field. */
 export function withoutField(json: Buffer, name: string): Buffer {
-  const scan = scanJsonObject(json, { maxDepth: MAX_DEPTH });
+  const scan = scanFor(json, name);
   const value = scan.ok ? scan.fields.get(name) : undefined;
   if (value === undefined) return json;
   const key = JSON.stringify(name);
@@ -23,23 +41,28 @@ export function withoutField(json: Buffer, name: string): Buffer {
   if (json[before] === COMMA) {
     return Buffer.concat([json.subarray(0, before), json.subarray(value.end)]);
   }
-  const after = skipOn(json, value.end);
+  const after = skipSpace(json, value.end);
   const end = json[after] === COMMA ? after + 1 : value.end;
   return Buffer.concat([json.subarray(0, keyStart), json.subarray(end)]);
 }
 
-function isSpace(byte: number | undefined): boolean {
-  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
+/** The object with the field, as JSON text, in place of one of that name or as its first; the same when it is no object. */
+export function withField(json: Buffer, name: string, text: string): Buffer {
+  const scan = scanFor(json, name);
+  if (!scan.ok) return json;
+  const value = scan.fields.get(name);
+  if (value !== undefined) {
+    const parts = [json.subarray(0, value.start), Buffer.from(text), json.subarray(value.end)];
+    return Buffer.concat(parts);
+  }
+  const inside = json.indexOf(OPEN_OBJECT) + 1;
+  const isEmpty = json[skipSpace(json, inside)] === CLOSE_OBJECT;
+  const member = `${JSON.stringify(name)}:${text}${isEmpty ? '' : ','}`;
+  return Buffer.concat([json.subarray(0, inside), Buffer.from(member), json.subarray(inside)]);
 }
 
 function skipBack(bytes: Buffer, from: number): number {
   let at = from;
   while (isSpace(bytes[at])) at -= 1;
-  return at;
-}
-
-function skipOn(bytes: Buffer, from: number): number {
-  let at = from;
-  while (isSpace(bytes[at])) at += 1;
   return at;
 }

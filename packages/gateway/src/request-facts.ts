@@ -2,7 +2,10 @@
  * What the gateway needs to know of a request: model, stream, lengths, and the edits the engine's copy needs. Reads
  * spans of the bytes only; everything else reaches the engine as it came.
  */
+import { fieldOf, withField } from './json-field.js';
+import { type JsonKey, type JsonKeys, toJsonKeys } from './json-key.js';
 import { type JsonSpan, scanJsonObject } from './json-scan.js';
+import { OPEN_OBJECT, QUOTE } from './json-token.js';
 import { badRequest, type OpenAiError } from './openai-error.js';
 
 /** Facts of a request's body. */
@@ -14,9 +17,15 @@ export interface RequestFacts {
   readonly addUsage: boolean;
   /** Estimated: four bytes of text a token, a token for each number, a fixed size for each embedded file. */
   readonly promptTokens: number;
+  /** What all prompts together, and the largest of them, have for certain, however an engine cuts text into tokens. */
+  readonly leastPromptTokens: number;
+  readonly leastTokensOfOne: number;
+  /** Prompts, each a sequence of its own for the engine: more than 1 in batches of embeddings or completions. */
+  readonly prompts: number;
+  /** For one answer. */
   readonly maxOutputTokens: number | null;
   readonly serviceTier: string | null;
-  /** Answers asked for at once (`n`), 1 unless said. */
+  /** Answers asked for at once to each prompt (`n`), 1 unless said. */
   readonly answers: number;
   /** Where the prompt is; null when there is none under a known name. */
   readonly promptSpan: JsonSpan | null;
@@ -24,7 +33,25 @@ export interface RequestFacts {
   readonly streamOptionsSpan: JsonSpan | null;
 }
 
-const READ_FIELDS = [
+const MAX_DEPTH = 64;
+const BYTES_PER_TOKEN = 4;
+/**
+ * No vocabulary of a common model has a longer token: those of cl100k_base, o200k_base and Llama 3, which are the
+ * coarsest, end at runs of 128 blanks. Text has at least so few tokens; files and what a template adds count nothing.
+ */
+const MOST_BYTES_PER_TOKEN = 128;
+/** The only paths whose streams know `stream_options.include_usage`. */
+const USAGE_PATHS: ReadonlySet<string> = new Set(['/v1/chat/completions', '/v1/completions']);
+/** Its `input` is a list of messages, which are one prompt. */
+const RESPONSES_PATH = '/v1/responses';
+/** Tokens of an image in common vision models, 512 to 1500. */
+const TOKENS_PER_FILE = 1000;
+/** Longer names are not looked at, nor are other values that cannot mean anything. */
+const MAX_MODEL_BYTES = 1024;
+const MAX_VALUE_BYTES = 64;
+const MAX_OPTIONS_BYTES = 64 * 1024;
+
+const READ = [
   'model',
   'stream',
   'stream_options',
@@ -34,88 +61,137 @@ const READ_FIELDS = [
   'max_tokens',
   'n',
 ] as const;
-type Values = { [name in (typeof READ_FIELDS)[number]]?: unknown };
+const PLAIN_KEYS: readonly JsonKey[] = [
+  ...READ.map((name): JsonKey => ({ name, prompts: 'none' })),
+  { name: 'messages', prompts: 'one' },
+];
+/** Of completions and embeddings; `documents` of rerankers, the texts of scorers. */
+const BATCHES = ['prompt', 'input', 'documents', 'text_1', 'text_2'];
+const keysWith = (prompts: JsonKey['prompts']): JsonKeys =>
+  toJsonKeys([...PLAIN_KEYS, ...BATCHES.map((name) => ({ name, prompts }))]);
+const KEYS = keysWith('each');
+const RESPONSES_KEYS = keysWith('one');
+const SCAN = { keys: KEYS, maxDepth: MAX_DEPTH, bytesPerNumber: MOST_BYTES_PER_TOKEN };
+const RESPONSES_SCAN = { ...SCAN, keys: RESPONSES_KEYS };
 
-const MAX_DEPTH = 64;
-const BYTES_PER_TOKEN = 4;
-/** The only paths whose streams know `stream_options.include_usage`. */
-const USAGE_PATHS: ReadonlySet<string> = new Set(['/v1/chat/completions', '/v1/completions']);
-/** Tokens of an image in common vision models, 512 to 1500. */
-const TOKENS_PER_FILE = 1000;
-
-/** Reads the facts; an answer in OpenAI's shape when the body is not a request. */
+/** Reads the facts; an answer in OpenAI's shape when the body is not a request. `path` is without its query. */
 export function readFacts(
   body: Buffer,
   options: { readonly path: string },
 ): RequestFacts | OpenAiError {
-  const scan = scanJsonObject(body, { maxDepth: MAX_DEPTH });
+  const { path } = options;
+  const scan = scanJsonObject(body, path === RESPONSES_PATH ? RESPONSES_SCAN : SCAN);
   if (!scan.ok) return badRequest(scan.message);
-  const { fields } = scan;
-  const values: Values = {};
-  for (const name of READ_FIELDS) {
-    const span = fields.get(name);
-    if (span === undefined) continue;
-    try {
-      values[name] = readValue(body, span);
-    } catch {
-      // The scanner looks for ends of strings only, so an escape that is none gets as far as here.
-      return badRequest(`the value of ${name} is not valid JSON`, { param: name });
-    }
-  }
-  const { model } = values;
+  const { fields, prompts } = scan;
   const modelSpan = fields.get('model');
-  if (typeof model !== 'string' || model === '' || modelSpan === undefined) {
-    return badRequest('you must provide a model parameter', { param: 'model' });
+  if (modelSpan === undefined) return modelMissing();
+  if (modelSpan.end - modelSpan.start > MAX_MODEL_BYTES && body[modelSpan.start] === QUOTE) {
+    const message = `the model’s name is longer than ${MAX_MODEL_BYTES} bytes`;
+    return badRequest(message, { param: 'model' });
   }
-  const streamOptions = values.stream_options;
-  const wantsUsage =
-    typeof streamOptions === 'object' &&
-    streamOptions !== null &&
-    (streamOptions as { include_usage?: unknown }).include_usage === true;
-  const stream = values.stream === true;
-  const tier = values.service_tier;
-  const most =
-    toCount(values.max_completion_tokens) ??
-    toCount(values.max_output_tokens) ??
-    toCount(values.max_tokens);
-  const answers = toCount(values.n) ?? 1;
+  const model = textAt(body, modelSpan, MAX_MODEL_BYTES);
+  const tier = textAt(body, fields.get('service_tier'), MAX_VALUE_BYTES);
+  // The scanner looks for ends of strings only, so an escape that is none gets as far as here.
+  if (model === false) return notJson('model');
+  if (tier === false) return notJson('service_tier');
+  if (model === null || model === '') return modelMissing();
+  const stream = isTrue(body, fields.get('stream'));
+  const streamOptionsSpan = fields.get('stream_options') ?? null;
   return {
     body,
     model,
     stream,
-    addUsage: stream && !wantsUsage && USAGE_PATHS.has(options.path),
+    addUsage: stream && USAGE_PATHS.has(path) && lacksUsage(body, streamOptionsSpan),
     promptTokens:
       Math.ceil(scan.textBytes / BYTES_PER_TOKEN) + scan.numbers + scan.files * TOKENS_PER_FILE,
-    maxOutputTokens: most === null ? null : most * answers,
-    serviceTier: typeof tier === 'string' ? tier : null,
-    answers,
+    leastPromptTokens: Math.floor(prompts.allBytes / MOST_BYTES_PER_TOKEN),
+    leastTokensOfOne: Math.floor(prompts.largestBytes / MOST_BYTES_PER_TOKEN),
+    prompts: prompts.count,
+    maxOutputTokens:
+      countAt(body, fields.get('max_completion_tokens')) ??
+      countAt(body, fields.get('max_output_tokens')) ??
+      countAt(body, fields.get('max_tokens')),
+    serviceTier: tier,
+    answers: countAt(body, fields.get('n')) ?? 1,
     promptSpan: fields.get('messages') ?? fields.get('prompt') ?? fields.get('input') ?? null,
     modelSpan,
-    streamOptionsSpan: fields.get('stream_options') ?? null,
+    streamOptionsSpan,
   };
 }
 
-const QUOTE = 0x22;
+function modelMissing(): OpenAiError {
+  return badRequest('you must provide a model parameter', { param: 'model' });
+}
+
+function notJson(name: string): OpenAiError {
+  return badRequest(`the value of ${name} is not valid JSON`, { param: name });
+}
+
+/** The text at a place; null when there is none or it is too long to mean anything, false when its escapes are none. */
+function textAt(
+  body: Buffer,
+  span: JsonSpan | undefined,
+  mostBytes: number,
+): string | null | false {
+  if (span === undefined || body[span.start] !== QUOTE) return null;
+  if (span.end - span.start > mostBytes) return null;
+  try {
+    return JSON.parse(body.toString('utf8', span.start, span.end)) as string;
+  } catch {
+    return false;
+  }
+}
+
 const ZERO = 0x30;
 const NINE = 0x39;
 /** Whole numbers of so many digits are exact. */
 const EXACT_DIGITS = 15;
 
-/** The value at a place; most are whole numbers, for which a parser of everything is much. */
-function readValue(body: Buffer, { start, end }: JsonSpan): unknown {
-  if (end - start > EXACT_DIGITS || body[start] === QUOTE)
-    return JSON.parse(body.toString('utf8', start, end));
+/** The count at a place; most are plain digits, for which a parser of everything is much. */
+function countAt(body: Buffer, span: JsonSpan | undefined): number | null {
+  if (span === undefined) return null;
+  const { start, end } = span;
+  if (end - start > EXACT_DIGITS) return toCount(body, span);
   let count = 0;
   for (let at = start; at < end; at += 1) {
     const byte = body[at] as number;
-    if (byte < ZERO || byte > NINE) return JSON.parse(body.toString('latin1', start, end));
+    if (byte < ZERO || byte > NINE) return toCount(body, span);
     count = count * 10 + (byte - ZERO);
   }
-  return count;
+  return count > 0 ? count : null;
 }
 
-function toCount(value: unknown): number | null {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value > 0 ? value : null;
+/** Of a number as of its text, which engines' parsers take for one. */
+function toCount(body: Buffer, { start, end }: JsonSpan): number | null {
+  if (end - start > MAX_VALUE_BYTES) return null;
+  const text = body.toString('latin1', start, end);
+  const value = Number(text.startsWith('"') ? text.slice(1, -1).trim() || Number.NaN : text);
+  return Number.isSafeInteger(value) && value > 0 ? value : null;
+}
+
+/** What pydantic, by which vLLM and SGLang read requests, takes for true where it is not strict. */
+const TRUE_WORDS: ReadonlySet<string> = new Set(['1', 'on', 't', 'true', 'y', 'yes']);
+
+function isTrue(body: Buffer, span: JsonSpan | undefined): boolean {
+  if (span === undefined || span.end - span.start > MAX_VALUE_BYTES) return false;
+  const text = body.toString('latin1', span.start, span.end);
+  if (text === 'true') return true;
+  if (text === 'false' || text === 'null') return false;
+  if (!text.startsWith('"')) return Number(text) === 1;
+  const word = textAt(body, span, MAX_VALUE_BYTES);
+  return typeof word === 'string' && TRUE_WORDS.has(word.toLowerCase());
+}
+
+/** Whether a stream's options leave usage to be asked for. What is no object is the engine's to refuse. */
+function lacksUsage(body: Buffer, span: JsonSpan | null): boolean {
+  if (span === null || isNull(body, span)) return true;
+  if (body[span.start] !== OPEN_OBJECT || span.end - span.start > MAX_OPTIONS_BYTES) return false;
+  const value = fieldOf(body.subarray(span.start, span.end), 'include_usage');
+  return value === null || !isTrue(value, { start: 0, end: value.length });
+}
+
+function isNull(body: Buffer, { start, end }: JsonSpan): boolean {
+  return end - start === 4 && body[start] === 0x6e;
 }
 
 /** The bytes of the prompt, for telling whether two begin alike. */
@@ -125,6 +201,8 @@ export function toPrompt({ body, promptSpan }: RequestFacts): Buffer {
     : body.subarray(promptSpan.start, promptSpan.end);
 }
 
+const WITH_USAGE = '{"include_usage":true}';
+
 /**
  * The engine's copy of the body: usage asked for in streams whose client did not, and another model's name when a
  * fallback answers. The same bytes when neither is needed.
@@ -133,35 +211,27 @@ export function toEngineBody(
   facts: RequestFacts,
   options: { readonly model: string | null },
 ): Buffer {
-  const edits: { readonly start: number; readonly end: number; readonly text: string }[] = [];
+  const { body, modelSpan, streamOptionsSpan: span } = facts;
+  const edits: { readonly start: number; readonly end: number; readonly bytes: Buffer }[] = [];
   if (options.model !== null)
-    edits.push({ ...facts.modelSpan, text: JSON.stringify(options.model) });
-  if (facts.addUsage) {
-    const span = facts.streamOptionsSpan;
-    if (span === null) {
-      // Behind the model's value, where a comma is always right.
-      edits.push({
-        start: facts.modelSpan.end,
-        end: facts.modelSpan.end,
-        text: ',"stream_options":{"include_usage":true}',
-      });
-    } else {
-      edits.push({ ...span, text: withUsage(facts.body.toString('utf8', span.start, span.end)) });
-    }
+    edits.push({ ...modelSpan, bytes: Buffer.from(JSON.stringify(options.model)) });
+  if (facts.addUsage && span === null) {
+    // Behind the model's value, where a comma is always right.
+    const { end } = modelSpan;
+    edits.push({ start: end, end, bytes: Buffer.from(`,"stream_options":${WITH_USAGE}`) });
+  } else if (facts.addUsage && span !== null) {
+    const bytes = isNull(body, span)
+      ? Buffer.from(WITH_USAGE)
+      : withField(body.subarray(span.start, span.end), 'include_usage', 'true');
+    edits.push({ ...span, bytes });
   }
-  if (edits.length === 0) return facts.body;
+  if (edits.length === 0) return body;
   const parts: Buffer[] = [];
   let from = 0;
   for (const edit of edits.sort((a, b) => a.start - b.start)) {
-    parts.push(facts.body.subarray(from, edit.start), Buffer.from(edit.text));
+    parts.push(body.subarray(from, edit.start), edit.bytes);
     from = edit.end;
   }
-  parts.push(facts.body.subarray(from));
+  parts.push(body.subarray(from));
   return Buffer.concat(parts);
-}
-
-function withUsage(text: string): string {
-  const given: unknown = JSON.parse(text);
-  const options = typeof given === 'object' && given !== null ? given : {};
-  return JSON.stringify({ ...options, include_usage: true });
 }
