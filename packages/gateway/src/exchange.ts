@@ -43,7 +43,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, Wa
   liveIndex: number = -1;
   // Not `#`: private names double the price of making what each request makes.
   private readonly tools: ExchangeTools;
-  private readonly request: ExchangeRequest;
+  readonly request: ExchangeRequest;
   private readonly series: RequestSeries;
   private state: ExchangeState = 'waiting';
   private permit: Permit | null = null;
@@ -110,7 +110,9 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, Wa
   }
 
   view(nowMs: number): ExchangeView {
-    const { request, state, permit, answer } = this;
+    const { request, permit, answer } = this;
+    // Shown after its end only while its client still reads.
+    const state = this.state === 'over' ? 'passing' : this.state;
     return toExchangeView({ request, state, permit, answer }, nowMs);
   }
 

@@ -14,6 +14,7 @@ import { internalError, type OpenAiError } from './openai-error.js';
 import { refuse } from './refuse.js';
 import type { TenantTraffic } from './tenant-traffic.js';
 import type { ResolvedTenants } from './tenants.js';
+import { UnreadAnswer } from './unread-answer.js';
 
 /** What the handler works with. */
 export interface HandlerTools extends ExchangeTools {
@@ -59,6 +60,7 @@ export class Incoming implements ResponseOwner {
   /** Ends the wait for a model. */
   hold: AbortController | null = null;
   exchange: Exchange | null = null;
+  private rest: UnreadAnswer | null = null;
   private readonly tools: HandlerTools;
 
   constructor(tools: HandlerTools, request: IncomingMessage, response: ClientResponse) {
@@ -77,6 +79,18 @@ export class Incoming implements ResponseOwner {
     this.hold?.abort();
     exchange?.clientGone();
     this.exchange = null;
+    if (this.rest !== null) tools.live.remove(this.rest);
+  }
+
+  unread(): void {
+    const { tools, response, exchange } = this;
+    const nowMs = tools.clock.monoMs();
+    const { timeouts, readMs } = exchange?.request ?? {
+      timeouts: tools.timeouts.standard,
+      readMs: nowMs,
+    };
+    this.rest = new UnreadAnswer({ response, timeouts, sinceMs: readMs, nowMs, exchange });
+    tools.live.add(this.rest);
   }
 
   drained(): void {

@@ -11,7 +11,8 @@ export interface LiveExchange {
   liveIndex: number;
   /** Ends itself when it is late. */
   check(nowMs: number): void;
-  view(nowMs: number): ExchangeView;
+  /** Null for what is not to be shown. */
+  view(nowMs: number): ExchangeView | null;
   /** Goes to another engine when nothing of this one's answer has come. */
   abandon(instance: string): void;
 }
@@ -71,7 +72,10 @@ export function createLiveExchanges(options: {
     },
     views: () => {
       const now = clock.monoMs();
-      return live.map((exchange) => exchange.view(now)).sort((a, b) => b.ageMs - a.ageMs);
+      return live
+        .map((exchange) => exchange.view(now))
+        .filter((view) => view !== null)
+        .sort((a, b) => b.ageMs - a.ageMs);
     },
     close: () => {
       disarm?.();

@@ -124,6 +124,15 @@ function decode(text: string): string {
 }
 
 function answer({ response, requestId }: Incoming, document: unknown): void {
-  response.writeHead(200, ['content-type', 'application/json', 'x-request-id', requestId]);
-  response.end(JSON.stringify(document));
+  const body = Buffer.from(JSON.stringify(document));
+  const length = String(body.length);
+  response.begin(200, [
+    'content-type',
+    'application/json',
+    'content-length',
+    length,
+    'x-request-id',
+    requestId,
+  ]);
+  response.finish(body);
 }
