@@ -4,16 +4,24 @@
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import { createStreamTap, type StreamTap } from './answer-tap.js';
+import { toClientError } from './engine-error.js';
 import { returnedHeaders } from './header-hygiene.js';
+import { type OpenAiError, refusalHeaders } from './openai-error.js';
 import { type ReportedUsage, usageOfAnswer } from './reported-usage.js';
 
 /** Answers in one piece are held up to this size, so that one that breaks off can still be asked of another engine. */
 const HELD_BYTES = 256 * 1024;
+/** Of a longer one so much of its end is kept, where most engines tell the usage; some tell it before the data. */
+const TAIL_BYTES = 64 * 1024;
+/** Errors are read to their end before anything goes on; longer ones say nothing that a client could use. */
+const ERROR_BYTES = 64 * 1024;
 const EMPTY = Buffer.alloc(0);
+const EVENT_STREAM = /text\/event-stream/i;
 
 /** One answer of an engine. */
 export class EngineAnswer {
-  readonly status: number;
+  /** As the client is told it. */
+  status: number;
   /** Null for an answer in one piece. */
   readonly tap: StreamTap | null;
   firstMs: number | null = null;
@@ -24,7 +32,12 @@ export class EngineAnswer {
   private held: Buffer | null = null;
   private more: Buffer[] | null = null;
   private heldBytes: number = 0;
+  /** The last bytes of an answer that went on before its end. */
+  private tail: Buffer[] | null = null;
+  private tailBytes: number = 0;
   private wholeUsage: ReportedUsage | null = null;
+  /** What the client is told in place of the engine's words. */
+  private error: OpenAiError | null = null;
 
   constructor(
     status: number,
@@ -35,7 +48,7 @@ export class EngineAnswer {
     this.headers = headers;
     const type = headers['content-type'];
     this.tap =
-      type?.includes('text/event-stream') === true
+      status < 400 && type !== undefined && EVENT_STREAM.test(type)
         ? createStreamTap({ stripUsage: options.stripUsage })
         : null;
   }
@@ -65,30 +78,68 @@ export class EngineAnswer {
   /** The answer is complete: whatever has not gone on yet. */
   end(): Buffer {
     if (this.tap !== null) return this.tap.end();
+    if (this.status >= 400) return this.endOfError();
     const rest = this.takeHeld();
-    if (!this.passed) this.wholeUsage = usageOfAnswer(rest);
+    if (this.tail === null) this.wholeUsage = usageOfAnswer(rest);
+    else this.wholeUsage = usageOfAnswer(Buffer.concat(this.tail)) ?? this.wholeUsage;
+    this.tail = null;
     return rest;
   }
 
   /** Headers for the client, names and values in turn; `length` is that of an answer which is known in whole. */
   headersFor(length: number | null): string[] {
-    const headers = returnedHeaders(this.headers);
+    const headers =
+      this.error === null
+        ? returnedHeaders(this.headers)
+        : ['content-type', 'application/json', ...refusalHeaders(this.error)];
     this.passed = true;
     if (this.tap !== null)
       headers.push('cache-control', 'no-cache, no-transform', 'x-accel-buffering', 'no');
-    else if (length !== null) headers.push('content-length', String(length));
+    else if (length !== null && this.status !== NO_CONTENT)
+      headers.push('content-length', String(length));
     return headers;
   }
 
+  private endOfError(): Buffer {
+    const isWhole = this.heldBytes <= ERROR_BYTES;
+    const said = this.takeHeld();
+    const error = toClientError(this.status, isWhole ? said : EMPTY);
+    if (error === null) return said;
+    this.status = error.status;
+    this.error = error;
+    return Buffer.from(JSON.stringify(error.body));
+  }
+
   private hold(chunk: Buffer): Buffer {
-    if (this.passed) return chunk;
+    if (this.passed) {
+      this.keepTail(chunk);
+      return chunk;
+    }
+    const isError = this.status >= 400;
+    this.heldBytes += chunk.length;
+    if (isError && this.heldBytes > ERROR_BYTES) return EMPTY;
     if (this.held === null) this.held = chunk;
     else {
       this.more ??= [this.held];
       this.more.push(chunk);
     }
-    this.heldBytes += chunk.length;
-    return this.heldBytes > HELD_BYTES ? this.takeHeld() : EMPTY;
+    if (isError || this.heldBytes <= HELD_BYTES) return EMPTY;
+    const all = this.takeHeld();
+    this.wholeUsage = usageOfAnswer(all);
+    this.keepTail(all.subarray(-TAIL_BYTES));
+    return all;
+  }
+
+  private keepTail(chunk: Buffer): void {
+    this.tail ??= [];
+    this.tail.push(chunk);
+    this.tailBytes += chunk.length;
+    for (;;) {
+      const [first] = this.tail;
+      if (first === undefined || this.tailBytes - first.length < TAIL_BYTES) return;
+      this.tail.shift();
+      this.tailBytes -= first.length;
+    }
   }
 
   private takeHeld(): Buffer {
@@ -99,3 +150,5 @@ export class EngineAnswer {
     return all;
   }
 }
+
+const NO_CONTENT = 204;

@@ -19,6 +19,7 @@ import {
 } from './exchange-view.js';
 import type { LiveExchange } from './live-exchanges.js';
 import {
+  engineSaidNo,
   internalError,
   modelUnavailable,
   type OpenAiError,
@@ -132,6 +133,12 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, Wa
       this.another(upstreamFailed('refused', retryMs), holdMs);
       return;
     }
+    if (status >= 300 && status < 400) {
+      // There is nowhere to go on to: engines are the directory's to name.
+      this.call?.cancel();
+      this.sayNo(engineSaidNo(status, null, null));
+      return;
+    }
     this.answer = new EngineAnswer(status, headers, this.request);
   }
 
@@ -161,7 +168,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, Wa
     const rest = answer.end();
     if (!response.headersSent && !this.begin(answer, isWhole ? rest.length : null)) return;
     response.finish(rest);
-    this.end(answer.status, answer.status < 400 ? 'complete' : 'invalid');
+    this.end(answer.status, outcomeOf(answer.status));
   }
 
   failed(failure: UpstreamFailure): void {
@@ -350,4 +357,9 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, Wa
   private answerHeaders(headers: string[], instance: string | null, queueMs: number): string[] {
     return pushAnswerHeaders(headers, this.request, this.tools, { instance, queueMs });
   }
+}
+
+function outcomeOf(status: number): RequestOutcome {
+  if (status < 400) return 'complete';
+  return status < 500 ? 'invalid' : 'failed';
 }

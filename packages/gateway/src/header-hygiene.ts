@@ -9,19 +9,17 @@ const FORWARDED: ReadonlySet<string> = new Set([
   'user-agent',
   'tracestate',
 ]);
-/** Of one connection, or the engine's own; `content-length` is set anew where the bytes may differ. */
-const NOT_RETURNED: ReadonlySet<string> = new Set([
-  'connection',
-  'keep-alive',
-  'transfer-encoding',
-  'te',
-  'trailer',
-  'upgrade',
-  'date',
-  'server',
-  'x-request-id',
-  'content-length',
-  'cache-control',
+/**
+ * What tells how to read an answer, and what OpenAI's clients read of its making (`openai-*` besides). All else of an
+ * engine's stays here: clients and proxies in front would take it for the gateway's word. `location` tells inner
+ * addresses, `set-cookie` and `access-control-*` open browsers, `x-ratelimit-*`, `x-should-retry` and `retry-after`
+ * are the gateway's to say, `x-accel-*` steers proxies.
+ */
+const RETURNED: ReadonlySet<string> = new Set([
+  'content-type',
+  'content-encoding',
+  'content-language',
+  'content-disposition',
 ]);
 // A value with others would be refused by Node, and with it the whole answer.
 const PLAIN = /^[\t\x20-\x7e\x80-\xff]*$/;
@@ -42,7 +40,7 @@ export function forwardedHeaders(headers: IncomingHttpHeaders): string[] {
 export function returnedHeaders(headers: IncomingHttpHeaders): string[] {
   const kept: string[] = [];
   for (const name in headers) {
-    if (NOT_RETURNED.has(name) || name.startsWith('proxy-')) continue;
+    if (!RETURNED.has(name) && !name.startsWith('openai-')) continue;
     const value = headers[name];
     if (typeof value === 'string') {
       if (PLAIN.test(value)) kept.push(name, value);

@@ -187,6 +187,26 @@ export function upstreamFailed(
   });
 }
 
+/**
+ * What an engine said no with, in this shape: its own 4xx, since the request is at fault, and 502 for whatever else was
+ * no answer to it. Without a message of the engine's the status is told.
+ */
+export function engineSaidNo(
+  status: number,
+  message: string | null,
+  param: string | null,
+): OpenAiError {
+  const isRequest = status >= 400 && status < 500;
+  return toOpenAiError({
+    status: isRequest ? status : 502,
+    code: isRequest ? null : 'upstream_error',
+    type: isRequest ? INVALID : SERVER,
+    param,
+    message: message ?? `The engine answered with status ${status}.`,
+    retryAfterMs: isRequest ? null : 1_000,
+  });
+}
+
 const BROKEN = {
   502: { code: 'upstream_broken', message: 'The engine broke off in the middle of its answer.' },
   503: { code: 'preempted', message: 'A request of a higher band took the place of this one.' },
@@ -211,6 +231,23 @@ export function tooManyOpen(): OpenAiError {
     message: 'Too many requests of this tenant are open at the same time.',
     retryAfterMs: 1_000,
   });
+}
+
+/** 429 for a large body when there is no room for it: the gateway's is spent, or the tenant's share of it. */
+export function bodiesFull(whose: 'all' | 'tenant'): OpenAiError {
+  return whose === 'all'
+    ? toOpenAiError({
+        ...ROWS.queue_full,
+        message: 'The gateway holds as many bytes of requests as it may; smaller ones still pass.',
+        retryAfterMs: 1_000,
+      })
+    : toOpenAiError({
+        status: 429,
+        code: 'rate_limit_exceeded',
+        type: 'requests',
+        message: 'Requests of this tenant that have no answer yet hold as many bytes as they may.',
+        retryAfterMs: 1_000,
+      });
 }
 
 /** 429 for a repeat that came while others wait for the first time. */
