@@ -64,8 +64,10 @@ export interface QosOptions {
   readonly leakAfterMs?: number;
   /** How long an engine's sample counts, twice the period of scraping. */
   readonly freshMs?: number;
-  /** Tries of {@link Permit.retry} before a permit gives up, and preemptions before it is refused; 2 unless given. */
+  /** Repeats of a request that {@link Permit.retry} allows after its first try; 1 unless given. */
   readonly maxRetries?: number;
+  /** Preemptions of a request that has not begun before it is refused; 2 unless given. */
+  readonly maxPreemptions?: number;
   /** Whether streams of preemptible requests may be cut, see {@link Permit.signal}; false unless given. */
   readonly preemptStreams?: boolean;
   /** Room above tenants' rates while a model is not busy, for each model; none unless given. */

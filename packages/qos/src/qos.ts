@@ -33,7 +33,8 @@ import type { ModelSnapshot } from './qos-snapshot.js';
 
 const EMPTY_POOL_WAIT_MS = 2_000;
 const LEAK_AFTER_MS = 600_000;
-const MAX_RETRIES = 2;
+const MAX_RETRIES = 1;
+const MAX_PREEMPTIONS = 2;
 const RAMP_MS = 10_000;
 /** What of an endpoint is filled right after a restore: engines may still work for the process that died. */
 const RAMP_START = 0.25;
@@ -52,6 +53,7 @@ export function createQos(options: QosOptions): Qos {
     emptyPoolWaitMs: options.emptyPoolWaitMs ?? EMPTY_POOL_WAIT_MS,
     leakAfterMs: options.leakAfterMs ?? LEAK_AFTER_MS,
     maxRetries: options.maxRetries ?? MAX_RETRIES,
+    maxPreemptions: options.maxPreemptions ?? MAX_PREEMPTIONS,
     preemptStreams: options.preemptStreams ?? false,
     pools: new Map(),
     capacities: new Map(),

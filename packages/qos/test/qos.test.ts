@@ -182,7 +182,22 @@ describe('permits', () => {
     finish(other);
   });
 
-  it('try another endpoint before the first byte, and give up after some tries', async () => {
+  it.each([
+    [{}, 1],
+    [{ maxRetries: 0 }, 0],
+    [{ maxRetries: 3 }, 3],
+  ])('are repeated as often as may be: %j', async (options, repeats) => {
+    const own = createQos({ clock, ...options });
+    own.setModel({ name: 'm', band: 'standard' });
+    own.setEndpoints('m', [{ id: 'e1', maxSeqs: 2, kvCapacityTokens: null, ready: true }]);
+    let tries = 0;
+    for (let last = await own.admit(request()); last.ok; last = await last.permit.retry())
+      tries += 1;
+    expect(tries).toBe(1 + repeats);
+    expect(own.inFlight).toBe(0);
+  });
+
+  it('try another endpoint before the first byte, and give up after that', async () => {
     qos.setEndpoints('m', [
       { id: 'e1', maxSeqs: 2, kvCapacityTokens: null, ready: true },
       { id: 'e2', maxSeqs: 2, kvCapacityTokens: null, ready: true },

@@ -88,8 +88,10 @@ export class Admissions {
     flight.at = null;
     flight.rearm();
     const { lane } = flight;
-    const tries = wasPreempted ? flight.preemptions : flight.tries;
-    const isSpent = tries > this.#context.maxRetries;
+    const { maxRetries, maxPreemptions } = this.#context;
+    const isSpent = wasPreempted
+      ? flight.preemptions > maxPreemptions
+      : flight.tries > maxRetries;
     if (pool === undefined || lane === null || isSpent || signal?.aborted) {
       if (pool !== undefined && lane !== null) pool.queue.settle(flight, lane, 0, nowMs);
       const reason = signal?.aborted ? 'cancelled' : wasPreempted ? 'preempted' : 'no_endpoint';

@@ -21,6 +21,7 @@ export interface QosContext {
   readonly emptyPoolWaitMs: number;
   readonly leakAfterMs: number;
   readonly maxRetries: number;
+  readonly maxPreemptions: number;
   readonly preemptStreams: boolean;
   readonly pools: Map<string, ModelPool>;
   readonly capacities: Map<string, EndpointCapacity>;

@@ -113,7 +113,7 @@ export class Preemptor {
       const policy = this.#context.policies[other.rank];
       if (state === 'sent') {
         // Whoever has used up its tries would be refused; only the most urgent band may ask that.
-        if (other.preemptions >= this.#context.maxRetries && flight.rank > 0) continue;
+        if (other.preemptions >= this.#context.maxPreemptions && flight.rank > 0) continue;
       } else if (!(other.request.preemptible ?? policy?.preemptible)) continue;
       candidates.push({
         flight: other,
