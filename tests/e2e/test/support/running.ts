@@ -35,8 +35,9 @@ export function startUp(
   file: string,
   stateDirectory: string,
   more: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
 ): Promise<Running> {
-  return startServing(['up', file], stateDirectory, more);
+  return startServing(['up', file], stateDirectory, more, env);
 }
 
 /** Starts `agent --json`, with free ports unless told others, and waits until its gateway is there. */
@@ -52,9 +53,12 @@ async function startServing(
   command: readonly string[],
   stateDirectory: string,
   more: readonly string[],
+  env: Readonly<Record<string, string>> = {},
 ): Promise<Running> {
   const ports = ['--listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0'];
-  const child = start([...command, '--json', '--state-dir', stateDirectory, ...ports, ...more]);
+  const child = start([...command, '--json', '--state-dir', stateDirectory, ...ports, ...more], {
+    env,
+  });
   const events: UpEvent[] = [];
   let stderr = '';
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
