@@ -66,9 +66,8 @@ export class EngineWait {
     const wait = new AbortController();
     this.hold = wait;
     const { model, unreadyMs } = served;
-    const bytes = request.body.length;
     tools.holds
-      .hold({ model: model.workload, bytes, sinceMs: lostMs ?? unreadyMs, wait })
+      .hold({ model: model.workload, sinceMs: lostMs ?? unreadyMs, wait })
       .then((outcome) => this.holdEnded(outcome))
       .catch((error: unknown) => owner.crash(error));
   }

@@ -16,6 +16,7 @@ import { createQos, createSnapshotKeeper, type SnapshotKeeper } from '@aim-gpu/q
 import { getRequestListener } from '@hono/node-server';
 import { createAdminApp } from './admin-app.js';
 import { toBandTimeouts } from './band-timeouts.js';
+import { createBodyBudget } from './body-budget.js';
 import { createCallerMemo } from './caller-memo.js';
 import { scrapeEngines } from './engine-scrape.js';
 import type { Gateway, GatewayOptions } from './gateway-options.js';
@@ -42,6 +43,7 @@ const LIMITS: RequestLimits = {
   requestMs: 60_000,
   holdMs: DEFAULT_GATEWAY_POLICY.holdMs,
   maxHeldBytes: 256 * 1024 * 1024,
+  maxHeldBytesPerTenant: 128 * 1024 * 1024,
   maxOpenPerTenant: DEFAULT_GATEWAY_POLICY.openPerTenant,
   suspendMs: 1_000,
 };
@@ -164,6 +166,7 @@ class HttpGateway implements Gateway {
       tenants: options.tenants,
       callers: createCallerMemo(options.tenants),
       answers: this.answers,
+      bodies: createBodyBudget(limits),
       clock: options.clock,
       ids: options.ids,
       logger: options.logger,

@@ -7,7 +7,13 @@ import { chooseBand } from './band-choice.js';
 import { Exchange } from './exchange.js';
 import { forwardedHeaders } from './header-hygiene.js';
 import type { HandlerTools, Incoming } from './incoming.js';
-import { badRequest, modelNotFound, modelUnavailable, retryShed } from './openai-error.js';
+import {
+  badRequest,
+  bodiesFull,
+  modelNotFound,
+  modelUnavailable,
+  retryShed,
+} from './openai-error.js';
 import { readBody } from './request-body.js';
 import { type RequestFacts, readFacts, toEngineBody, toPrompt } from './request-facts.js';
 import type { Served } from './served-models.js';
@@ -32,10 +38,13 @@ export function generate(
   path: string,
 ): void {
   const { maxBodyBytes } = tools.limits;
-  readBody(incoming.request, maxBodyBytes, (read) => {
-    if (read === 'too-large') {
+  readBody(incoming.request, { maxBytes: maxBodyBytes, holder: incoming }, (read) => {
+    if (typeof read === 'string') {
       const message = `the body is larger than ${maxBodyBytes} bytes`;
-      const error = badRequest(message, { status: 413, code: 'request_too_large' });
+      const error =
+        read === 'too-large'
+          ? badRequest(message, { status: 413, code: 'request_too_large' })
+          : bodiesFull(read);
       incoming.reject(error, { tenant: caller.name });
       return;
     }
@@ -81,7 +90,7 @@ function waitForModel(tools: HandlerTools, incoming: Incoming, understood: Under
   const wait = new AbortController();
   incoming.hold = wait;
   tools.holds
-    .hold({ model: asked.model.workload, bytes: facts.body.length, sinceMs: readMs, wait })
+    .hold({ model: asked.model.workload, sinceMs: readMs, wait })
     .then((outcome) => {
       incoming.hold = null;
       if (outcome === 'ready') return begin(tools, incoming, understood, asked);

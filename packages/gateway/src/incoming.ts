@@ -5,6 +5,12 @@
 import type { IncomingMessage } from 'node:http';
 import type { Band, IdSource, MetricLabels } from '@aim-gpu/core';
 import type { BandTimeouts } from './band-timeouts.js';
+import {
+  type BodyBounds,
+  type BodyBudget,
+  type HeldOver,
+  SMALL_BODY_BYTES,
+} from './body-budget.js';
 import type { CallerMemo } from './caller-memo.js';
 import type { ClientResponse, ResponseOwner } from './client-response.js';
 import type { Exchange } from './exchange.js';
@@ -12,6 +18,7 @@ import type { ExchangeTools } from './exchange-request.js';
 import type { OpenAnswers } from './open-answers.js';
 import { internalError, type OpenAiError } from './openai-error.js';
 import { refuse } from './refuse.js';
+import type { BodyHolder } from './request-body.js';
 import type { TenantTraffic } from './tenant-traffic.js';
 import type { ResolvedTenants } from './tenants.js';
 import { UnreadAnswer } from './unread-answer.js';
@@ -22,14 +29,15 @@ export interface HandlerTools extends ExchangeTools {
   readonly callers: CallerMemo;
   readonly traffic: TenantTraffic;
   readonly answers: OpenAnswers;
+  readonly bodies: BodyBudget;
   readonly ids: IdSource;
   readonly isDraining: () => boolean;
   readonly limits: RequestLimits;
   readonly timeouts: Readonly<Record<Band, BandTimeouts>>;
 }
 
-/** Bounds of one request. */
-export interface RequestLimits {
+/** Bounds of one request, and of the bodies of all. */
+export interface RequestLimits extends BodyBounds {
   readonly maxBodyBytes: number;
   /** Longest path with its query. */
   readonly maxUrlBytes: number;
@@ -42,8 +50,6 @@ export interface RequestLimits {
    * and longest time an engine's own `retry-after` counts.
    */
   readonly holdMs: number;
-  /** Most bytes of bodies that wait so, all together; beyond it models that are not ready are refused at once. */
-  readonly maxHeldBytes: number;
   /** Requests that one tenant may have open at the same time, streams and waiting ones. */
   readonly maxOpenPerTenant: number;
   /** How long an engine that could not be reached is left alone. */
@@ -51,7 +57,7 @@ export interface RequestLimits {
 }
 
 /** One request, with what is open for it. */
-export class Incoming implements ResponseOwner {
+export class Incoming implements ResponseOwner, BodyHolder {
   readonly request: IncomingMessage;
   readonly response: ClientResponse;
   readonly requestId: string;
@@ -61,6 +67,8 @@ export class Incoming implements ResponseOwner {
   hold: AbortController | null = null;
   exchange: Exchange | null = null;
   private rest: UnreadAnswer | null = null;
+  /** What its body counts as. */
+  private bodyBytes: number = 0;
   private readonly tools: HandlerTools;
 
   constructor(tools: HandlerTools, request: IncomingMessage, response: ClientResponse) {
@@ -76,6 +84,7 @@ export class Incoming implements ResponseOwner {
     const { tools, tenant, exchange } = this;
     tools.answers.closed();
     if (tenant !== null) tools.traffic.closed(tenant);
+    this.letGoOfBody();
     this.hold?.abort();
     exchange?.clientGone();
     this.exchange = null;
@@ -97,9 +106,26 @@ export class Incoming implements ResponseOwner {
     this.exchange?.drained();
   }
 
+  holdBody(bytes: number): HeldOver | null {
+    const { tools, tenant, bodyBytes } = this;
+    if (tenant === null || bytes <= SMALL_BODY_BYTES) return null;
+    const over = tools.bodies.resize(tenant, bodyBytes, bytes);
+    if (over === null) this.bodyBytes = bytes;
+    return over;
+  }
+
+  /** Nobody needs its body any more. Idempotent. */
+  letGoOfBody(): void {
+    const { tools, tenant, bodyBytes } = this;
+    if (tenant === null || bodyBytes === 0) return;
+    this.bodyBytes = 0;
+    tools.bodies.resize(tenant, bodyBytes, 0);
+  }
+
   /** Says no before admission, and counts it. Labels hold names that exist, never what a client made up. */
   reject(error: OpenAiError, labels: MetricLabels = {}): void {
-    const { response } = this;
+    const { request, response } = this;
+    this.letGoOfBody();
     const { sink } = this.tools.series;
     const counted = { ...labels, code: String(error.status) };
     sink.count('aim_gpu_requests_total', counted);
@@ -110,8 +136,11 @@ export class Incoming implements ResponseOwner {
     const band = labels['band'];
     const headers = ['x-request-id', this.requestId];
     if (band !== undefined) headers.push('x-aim-band', band);
-    // What is left of a body that nobody reads would be taken for the next request.
-    if (error.status === 413 || error.status === 415) headers.push('connection', 'close');
+    // What is left of a body that nobody reads would be taken for the next request. Node reads on and forgets one that
+    // was not begun, but not one whose reading was stopped.
+    const isStopped = request.readableFlowing === false;
+    if (error.status === 413 || error.status === 415 || isStopped)
+      headers.push('connection', 'close');
     refuse(response, error, headers);
   }
 

@@ -5,6 +5,7 @@
  */
 export type { AccessLog, AccessRecord } from './access-log.js';
 export type { BandTimeoutChanges, BandTimeouts } from './band-timeouts.js';
+export type { BodyBounds } from './body-budget.js';
 export type { SampleEngine } from './engine-scrape.js';
 export { createGateway } from './gateway.js';
 export type { Gateway, GatewayOptions } from './gateway-options.js';

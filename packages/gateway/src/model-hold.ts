@@ -1,7 +1,8 @@
 /**
  * The wait for a model that has nobody to answer now: it is asked for, and requests are held until it is ready, within
- * bounds of time and bytes. One mechanism for requests that come while no engine is there and for those whose engine
- * was lost before it answered. Owns those bounds; what a held request is answered is its caller's to say.
+ * a bound of time. One mechanism for requests that come while no engine is there and for those whose engine was lost
+ * before it answered. Owns that bound; the bytes of what waits are body-budget.ts's, and what a held request is answered
+ * is its caller's to say.
  */
 import { AimError, type Clock, type EndpointDirectory, type WorkloadName } from '@aim-gpu/core';
 
@@ -11,7 +12,6 @@ export type HoldOutcome = 'ready' | { readonly retryAfterMs: number | null };
 /** One request that is held. */
 interface HeldRequest {
   readonly model: WorkloadName;
-  readonly bytes: number;
   /** Since when nobody can answer it, by the monotonic clock: what its time counts from. */
   readonly sinceMs: number;
   /** Ends the wait, also from outside. */
@@ -32,16 +32,11 @@ export function createModelHolds(options: {
   readonly limits: {
     /** Longest wait of one request. */
     readonly holdMs: number;
-    /** Most bytes that wait, all requests together; beyond it a request is not held. */
-    readonly maxHeldBytes: number;
   };
 }): ModelHolds {
   const { directory, clock, limits } = options;
-  let heldBytes = 0;
   return {
-    hold: async ({ model, bytes, sinceMs, wait }) => {
-      if (heldBytes + bytes > limits.maxHeldBytes) return { retryAfterMs: null };
-      heldBytes += bytes;
+    hold: async ({ model, sinceMs, wait }) => {
       const leftMs = Math.max(0, sinceMs + limits.holdMs - clock.monoMs());
       const cancel = clock.timer(leftMs, () => wait.abort());
       try {
@@ -53,7 +48,6 @@ export function createModelHolds(options: {
         if (wait.signal.aborted) return { retryAfterMs: null };
         throw error;
       } finally {
-        heldBytes -= bytes;
         cancel();
       }
     },
