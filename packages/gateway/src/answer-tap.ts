@@ -3,6 +3,7 @@
  * the usage, and takes out the usage that only the gateway asked for. Most chunks pass without being read.
  */
 
+import { dataOf, EventBytes } from './event-bytes.js';
 import { withoutField } from './json-field.js';
 import { parseObject, type ReportedUsage, toUsage } from './reported-usage.js';
 
@@ -42,7 +43,7 @@ class EventTap implements StreamTap {
   events: number = 0;
   usage: ReportedUsage | null = null;
   private readonly stripUsage: boolean;
-  private pending: Buffer = EMPTY;
+  private readonly pending: EventBytes = new EventBytes();
   private held: Buffer[] = [];
   private heldBytes: number = 0;
 
@@ -66,10 +67,11 @@ class EventTap implements StreamTap {
   }
 
   end(): Buffer {
-    const rest = Buffer.concat([...this.held, this.pending]);
+    // Engines have been seen to leave out the last blank line.
+    const last = this.pending.length === 0 ? null : this.read(this.pending.rest());
+    const rest = last === null ? this.held : [...this.held, last];
     this.held = [];
-    this.pending = EMPTY;
-    return rest;
+    return rest.length === 0 ? EMPTY : Buffer.concat(rest);
   }
 
   private count(bytes: Buffer): void {
@@ -79,19 +81,17 @@ class EventTap implements StreamTap {
   }
 
   private cut(chunk: Buffer): Buffer {
-    let pending = this.pending.length === 0 ? chunk : Buffer.concat([this.pending, chunk]);
+    const { pending } = this;
+    pending.push(chunk);
     const events: Buffer[] = [];
-    for (let end = endOfEvent(pending); end > 0; end = endOfEvent(pending)) {
-      const event = this.read(pending.subarray(0, end));
-      pending = pending.subarray(end);
+    for (let whole = pending.next(); whole !== null; whole = pending.next()) {
+      const event = this.read(whole);
       if (event !== null) events.push(event);
     }
     if (pending.length > MAX_EVENT_BYTES) {
       this.hasContent = true;
-      events.push(pending);
-      pending = EMPTY;
+      events.push(pending.rest());
     }
-    this.pending = pending;
     return this.release(events);
   }
 
@@ -112,7 +112,11 @@ class EventTap implements StreamTap {
     const choices = document?.['choices'];
     const isAlone = found !== null && Array.isArray(choices) && choices.length === 0;
     if (this.hasContent && !isAlone) this.count(event);
-    if (document === null || !('usage' in document)) return event;
+    if (document === null) return event;
+    if (!('usage' in document)) {
+      this.usage = usageOfResponse(document) ?? this.usage;
+      return event;
+    }
     this.usage = found ?? this.usage;
     if (!this.stripUsage) return event;
     return isAlone ? null : withoutUsage(event);
@@ -141,22 +145,10 @@ function endsWith(bytes: Buffer, tail: Buffer): boolean {
   return from >= 0 && bytes.compare(tail, 0, tail.length, from) === 0;
 }
 
-/** Index behind the first whole event: its blank line may end in LF or CRLF. */
-function endOfEvent(bytes: Buffer): number {
-  const plain = bytes.indexOf('\n\n');
-  const carriage = bytes.indexOf('\r\n\r\n');
-  if (plain < 0) return carriage < 0 ? 0 : carriage + 4;
-  return carriage >= 0 && carriage < plain ? carriage + 4 : plain + 2;
-}
-
-/** The data of an event, its lines joined as the event-stream format says; empty for a comment. */
-function dataOf(event: Buffer): string {
-  return event
-    .toString('utf8')
-    .split(/\r?\n/)
-    .filter((line) => line.startsWith('data:'))
-    .map((line) => line.slice('data:'.length).trimStart())
-    .join('\n');
+/** The Responses API tells it with the whole response, in its last event. */
+function usageOfResponse({ response }: Record<string, unknown>): ReportedUsage | null {
+  if (typeof response !== 'object' || response === null) return null;
+  return toUsage((response as { usage?: unknown }).usage);
 }
 
 /**

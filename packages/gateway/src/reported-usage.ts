@@ -43,12 +43,12 @@ export function usageOfAnswer(bytes: Buffer): ReportedUsage | null {
 export function toUsage(value: unknown): ReportedUsage | null {
   if (typeof value !== 'object' || value === null) return null;
   const usage = value as Record<string, unknown>;
-  const details = usage['prompt_tokens_details'];
+  // The Responses API has other names for the same.
+  const details = usage['prompt_tokens_details'] ?? usage['input_tokens_details'];
   const cached =
     typeof details === 'object' && details !== null
       ? (details as Record<string, unknown>)['cached_tokens']
       : undefined;
-  // The Responses API has other names for the same.
   return {
     promptTokens: toCount(usage['prompt_tokens'] ?? usage['input_tokens']),
     cachedTokens: toCount(cached),

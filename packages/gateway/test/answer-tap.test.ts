@@ -1,5 +1,5 @@
 /** What taps let through, hold back, take out and learn. */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { createStreamTap } from '../src/answer-tap.js';
 import { usageOfAnswer, withinBounds } from '../src/reported-usage.js';
 
@@ -19,6 +19,29 @@ function pass(text: string, options: { stripUsage: boolean; size?: number }): st
   for (let at = 0; at < bytes.length; at += size) out.push(tap.push(bytes.subarray(at, at + size)));
   out.push(tap.end());
   return Buffer.concat(out).toString('utf8');
+}
+
+/** Bytes that are searched and put together meanwhile. */
+function bytesTouched(work: () => void): number {
+  let bytes = 0;
+  const { indexOf } = Buffer.prototype;
+  const { concat } = Buffer;
+  const searches = vi.spyOn(Buffer.prototype, 'indexOf').mockImplementation(function (
+    this: Buffer,
+    ...args: unknown[]
+  ) {
+    const [, from] = args;
+    bytes += this.length - (typeof from === 'number' ? from : 0);
+    return Reflect.apply(indexOf, this, args) as number;
+  });
+  const joins = vi.spyOn(Buffer, 'concat').mockImplementation((parts) => {
+    for (const part of parts) bytes += part.length;
+    return concat(parts);
+  });
+  work();
+  searches.mockRestore();
+  joins.mockRestore();
+  return bytes;
 }
 
 describe('the tap of a stream', () => {
@@ -93,6 +116,82 @@ describe('the tap of a stream', () => {
     const tap = createStreamTap({ stripUsage: true });
     tap.push(Buffer.from(stream));
     expect(tap.usage).toEqual({ promptTokens: 5, cachedTokens: 3, outputTokens: 2 });
+  });
+
+  it.each([
+    ['carriage returns and line feeds', '\r\n'],
+    ['carriage returns', '\r'],
+  ])('takes it out of lines that end in %s, however they are cut', (_, end) => {
+    const lines = (text: string): string => text.replaceAll('\n', end);
+    for (const size of [1, 2, 3, 5, 7, 50, 10_000]) {
+      const tap = createStreamTap({ stripUsage: true });
+      const bytes = Buffer.from(lines(stream));
+      const out: Buffer[] = [];
+      for (let at = 0; at < bytes.length; at += size)
+        out.push(tap.push(bytes.subarray(at, at + size)));
+      out.push(tap.end());
+      // A line feed that comes later than its carriage return is an empty line more.
+      const passed = Buffer.concat(out)
+        .toString()
+        .replaceAll(/(?:\r\n|\n|\r)+/g, '\n\n');
+      expect(passed).toBe(`: hello\n\n${ROLE}${ONE}${LAST}${DONE}`);
+      expect(tap.usage).toEqual({ promptTokens: 5, cachedTokens: 3, outputTokens: 2 });
+      expect(tap.events).toBe(2);
+    }
+  });
+
+  it.each([1, 13, 10_000])(
+    'takes it out where the last blank line is missing, pieces of %i',
+    (size) => {
+      for (const cut of [1, 2]) {
+        const text = `${ROLE}${ONE}${USAGE}`.slice(0, -cut);
+        expect(pass(text, { stripUsage: true, size })).toBe(`${ROLE}${ONE}`);
+        expect(pass(text, { stripUsage: false, size })).toBe(text);
+      }
+    },
+  );
+
+  it('learns it there, too', () => {
+    const tap = createStreamTap({ stripUsage: true });
+    tap.push(Buffer.from(`${ONE}${USAGE.trimEnd()}`));
+    tap.end();
+    expect(tap.usage).toEqual({ promptTokens: 5, cachedTokens: 3, outputTokens: 2 });
+  });
+
+  it('begins with a byte order mark and is read all the same', () => {
+    expect(pass(`\ufeff${ROLE}`, { stripUsage: true })).toBe(`\ufeff${ROLE}`);
+    const tap = createStreamTap({ stripUsage: true });
+    expect(tap.push(Buffer.from(`\ufeff${ROLE}`))).toHaveLength(0);
+    expect(tap.push(Buffer.from(`${ONE}${USAGE}`)).toString()).toBe(`\ufeff${ROLE}${ONE}`);
+  });
+
+  it('of the Responses API is in its last event, which passes', () => {
+    const usage = {
+      input_tokens: 30,
+      input_tokens_details: { cached_tokens: 10 },
+      output_tokens: 4,
+    };
+    const event = (document: { type: string }): string =>
+      `event: ${document.type}\ndata: ${JSON.stringify(document)}\n\n`;
+    const text = [
+      event({ type: 'response.created', response: { id: 'r', usage: null } } as never),
+      event({ type: 'response.output_text.delta', delta: 'a' } as never),
+      event({ type: 'response.completed', response: { id: 'r', usage } } as never),
+    ].join('');
+    const tap = createStreamTap({ stripUsage: true });
+    expect(tap.push(Buffer.from(text)).toString()).toBe(text);
+    expect(tap.usage).toEqual({ promptTokens: 30, cachedTokens: 10, outputTokens: 4 });
+  });
+
+  it('of a long event in small pieces is passed and learned', () => {
+    const padding = 'x'.repeat(900_000);
+    const long = `data: {"choices":[{"text":"${padding}"}],"usage":{"prompt_tokens":7}}\n\n`;
+    expect(pass(`${ONE}${long}`, { stripUsage: false, size: 64 })).toBe(`${ONE}${long}`);
+    // However long the event, a piece costs no more.
+    const { length } = long;
+    expect(bytesTouched(() => pass(ONE + long, { stripUsage: false, size: 64 }))).toBeLessThan(
+      10 * length,
+    );
   });
 
   it('forwards an event without end unread', () => {
