@@ -34,7 +34,10 @@ export class PromptBacklog {
   /** Takes note that a prompt was read, or given up. */
   remove(promptTokens: number): void {
     this.#count = Math.max(0, this.#count - 1);
-    this.#tokens = this.#count === 0 ? 0 : Math.max(0, this.#tokens - promptTokens);
+    this.#tokens = Math.max(0, this.#tokens - promptTokens);
+    if (this.#count > 0) return;
+    this.#tokens = 0;
+    this.#readMs = Number.NEGATIVE_INFINITY;
   }
 
   /** When everything sent has been read by the length of it; Infinity when that is not awaited. */
