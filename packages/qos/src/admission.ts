@@ -21,8 +21,10 @@ export interface AdmitRequest {
   readonly leastPromptTokens?: number;
   /** The same of the largest prompt: each is a sequence of its own, and no engine needs room for all at once. */
   readonly leastTokensOfOne?: number;
-  /** Most tokens the client wants back; null takes what the model's answers usually have. */
+  /** Most tokens the client wants back in all; null takes what the model's answers usually have. */
   readonly maxOutputTokens?: number | null;
+  /** Answers that it has, to several prompts or several to one; 1 unless given. */
+  readonly answers?: number;
   /** Share of the tenant against others in the same band; 1 unless given. */
   readonly weight?: number;
   /** Accounts to charge; none unless given. */

@@ -33,12 +33,15 @@ function fateOf(sizes: Partial<AdmitRequest>, limits?: LimitSubject): string {
   return admission.ok ? 'sent' : admission.reason;
 }
 
-const perMinute = (inputTokensPerMinute: number): LimitSubject => ({
+const perMinute = (
+  inputTokensPerMinute: number | null,
+  outputTokensPerMinute: number | null = null,
+): LimitSubject => ({
   account: 'a',
   limits: {
     requestsPerMinute: null,
     inputTokensPerMinute,
-    outputTokensPerMinute: null,
+    outputTokensPerMinute,
     concurrent: null,
   },
 });
@@ -83,5 +86,39 @@ describe('a tenant’s tokens a minute', () => {
     const account = perMinute(1_000);
     expect(fateOf({ promptTokens: 1_100, leastPromptTokens: 40 }, account)).toBe('sent');
     expect(fateOf({ promptTokens: 100 }, account)).toBe('input_tokens_limited');
+  });
+});
+
+describe('the answers of a request', () => {
+  it.each([
+    [{ maxOutputTokens: 100 }, 'sent'],
+    [{ maxOutputTokens: 500, answers: 5 }, 'sent'],
+    [{ maxOutputTokens: 505, answers: 5 }, 'output_tokens_limited'],
+    [{ maxOutputTokens: 5_050, answers: 50 }, 'request_too_large'],
+    [{ maxOutputTokens: 500, answers: Number.NaN }, 'sent'],
+  ])('are reserved together: %j', (sizes, fate) => {
+    const account = perMinute(null, 1_000);
+    const before = fateOf({ maxOutputTokens: 496, answers: 4 }, account);
+    expect([before, fateOf(sizes, account)]).toEqual(['sent', fate]);
+  });
+
+  it('are learned of one by one', () => {
+    for (let index = 0; index < 300; index += 1) {
+      const admission = qos.tryAdmit({
+        tenant: 't',
+        model: 'm',
+        band: 'standard',
+        promptTokens: 1,
+        answers: 10,
+      });
+      if (admission?.ok !== true) throw new Error('not sent');
+      admission.permit.firstByte();
+      admission.permit.usage({ outputTokens: 50 });
+      admission.permit.done();
+      clock.advance(100);
+    }
+    const [model] = qos.snapshot().models;
+    expect(model?.outputs.mean).toBeGreaterThan(4);
+    expect(model?.outputs.mean).toBeLessThan(8);
   });
 });

@@ -10,3 +10,9 @@ const MAX_COST: number = 2 ** 31;
 export function toCost(value: number): number {
   return value > 0 ? Math.min(value, MAX_COST) : 0;
 }
+
+/** How many answers a request has; 1 for a number that cannot be one. */
+export function answersOf(request: { readonly answers?: number }): number {
+  const { answers } = request;
+  return answers !== undefined && answers >= 1 ? Math.min(answers, MAX_COST) : 1;
+}

@@ -15,7 +15,7 @@ import { createFeasibility, type Feasibility } from '../feasibility.js';
 import type { LimitSubject, Reservation } from '../limits-interface.js';
 import { toRefusal } from './answers.js';
 import type { QosContext } from './context.js';
-import { toCost } from './cost.js';
+import { answersOf, toCost } from './cost.js';
 import { Flight, type FlightOwner } from './flight.js';
 import type { ModelPool } from './model-pool.js';
 import type { Refusals } from './refusals.js';
@@ -51,7 +51,11 @@ export class Entrance {
     }
     const prompt = toCost(request.promptTokens);
     const max = request.maxOutputTokens ?? null;
-    const high = pool.outputs.high(max, nowMs);
+    const answers = answersOf(request);
+    const mostOfOne = max === null ? null : max / answers;
+    const expectedOfOne = pool.outputs.expected(mostOfOne, nowMs);
+    // Of many answers few are long.
+    const high = toCost(pool.outputs.high(mostOfOne, nowMs) + (answers - 1) * expectedOfOne);
     const state = pool.bands.of(rank);
     state.seenMs = nowMs;
     state.requests.add(1, nowMs);
@@ -91,7 +95,7 @@ export class Entrance {
       }
       reservation = result.reservation;
     }
-    const expected = pool.outputs.expected(max, nowMs);
+    const expected = toCost(answers * expectedOfOne);
     const cost = weights.input * prompt + weights.output * expected;
     const footprint = prompt + high;
     state.need.arrived(state.inFlight + pool.queue.band(rank).count + 1, footprint);

@@ -4,7 +4,7 @@
  */
 import type { RequestOutcome } from '../slo-tracker.js';
 import type { QosContext } from './context.js';
-import { toCost } from './cost.js';
+import { answersOf, toCost } from './cost.js';
 import type { Flight } from './flight.js';
 import { GUARDED_RANK } from './group-guards.js';
 import type { ModelPool } from './model-pool.js';
@@ -58,7 +58,8 @@ export class Settlement {
           output === null ? flight.cost : weights.input * uncached + weights.output * output;
         pool.queue.settle(flight, lane, isFree ? 0 : toCost(used), nowMs);
       }
-      if (verdict === 'complete' && output !== null) pool.outputs.record(output, nowMs);
+      if (verdict === 'complete' && output !== null)
+        pool.outputs.record(output / answersOf(flight.request), nowMs);
       this.#judge(flight, pool, verdict, output ?? 0, nowMs);
     }
     flight.lane = null;
