@@ -140,6 +140,7 @@ function begin(
       leastPromptTokens: facts.leastPromptTokens,
       leastTokensOfOne: facts.leastTokensOfOne,
       maxOutputTokens: most === null ? null : Math.min(most, maxModelLen) * sequences,
+      answers: sequences,
       weight: caller.weight,
       limits: accounts,
       bytes: facts.body.length,

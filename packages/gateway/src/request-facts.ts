@@ -42,6 +42,14 @@ const BYTES_PER_TOKEN = 4;
 const MOST_BYTES_PER_TOKEN = 128;
 /** The only paths whose streams know `stream_options.include_usage`. */
 const USAGE_PATHS: ReadonlySet<string> = new Set(['/v1/chat/completions', '/v1/completions']);
+/** What is answered with figures, not with tokens. */
+const WITHOUT_OUTPUT: ReadonlySet<string> = new Set([
+  '/v1/classify',
+  '/v1/embeddings',
+  '/v1/pooling',
+  '/v1/rerank',
+  '/v1/score',
+]);
 /** Its `input` is a list of messages, which are one prompt. */
 const RESPONSES_PATH = '/v1/responses';
 /** Tokens of an image in common vision models, 512 to 1500. */
@@ -107,10 +115,11 @@ export function readFacts(
     leastPromptTokens: Math.floor(prompts.allBytes / MOST_BYTES_PER_TOKEN),
     leastTokensOfOne: Math.floor(prompts.largestBytes / MOST_BYTES_PER_TOKEN),
     prompts: prompts.count,
-    maxOutputTokens:
-      countAt(body, fields.get('max_completion_tokens')) ??
-      countAt(body, fields.get('max_output_tokens')) ??
-      countAt(body, fields.get('max_tokens')),
+    maxOutputTokens: WITHOUT_OUTPUT.has(path)
+      ? 0
+      : (countAt(body, fields.get('max_completion_tokens')) ??
+        countAt(body, fields.get('max_output_tokens')) ??
+        countAt(body, fields.get('max_tokens'))),
     serviceTier: tier,
     answers: countAt(body, fields.get('n')) ?? 1,
     promptSpan: fields.get('messages') ?? fields.get('prompt') ?? fields.get('input') ?? null,
