@@ -184,6 +184,15 @@ export const appliedSchema: z.ZodType = z
           downtime: z.boolean(),
         }),
       ),
+      settings: z
+        .array(
+          z.object({
+            subject: z.string().describe('tenant team-a, model assistant, gateway'),
+            change: z.enum(['add', 'remove', 'change']),
+            keys: z.array(z.string()),
+          }),
+        )
+        .describe('what changes for requests besides, from the next one on'),
     }),
   })
   .openapi('Applied');

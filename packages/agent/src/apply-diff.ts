@@ -1,8 +1,9 @@
 /**
  * What applying a plan changes, as data: for `apply --dry-run`, its answer and its refusals. Pure.
  */
-import type { InstanceId, LayoutChange, Plan, PlanId, Share } from '@aim-gpu/core';
+import type { Fleet, InstanceId, LayoutChange, Plan, PlanId, Share } from '@aim-gpu/core';
 import { foreseeSteps, type InstanceShape, type ReconcileState } from './reconcile-steps.js';
+import { type SettingChange, toSettingChanges } from './setting-changes.js';
 
 /** What happens to one instance. */
 export interface InstanceChange {
@@ -20,10 +21,16 @@ export interface ApplyDiff {
   readonly plan: PlanId;
   readonly instances: readonly InstanceChange[];
   readonly layouts: readonly LayoutChange[];
+  /** What changes for requests besides, from the next one on. */
+  readonly settings: readonly SettingChange[];
 }
 
-/** Compares what runs with a plan. */
-export function toApplyDiff(plan: Plan, state: ReconcileState): ApplyDiff {
+/** Compares what runs with a plan, and the fleet that is served with the one of the plan. */
+export function toApplyDiff(
+  plan: Plan,
+  state: ReconcileState,
+  fleets: { readonly from: Fleet; readonly to: Fleet },
+): ApplyDiff {
   const memoryChanges = plan.changes.some(({ from, to }) => from.memory !== to.memory);
   const stopped = new Set(foreseeSteps(state, memoryChanges).flatMap(({ stops }) => stops));
   const running = new Map(state.running.map((shape) => [shape.instance, shape]));
@@ -32,6 +39,7 @@ export function toApplyDiff(plan: Plan, state: ReconcileState): ApplyDiff {
   return {
     plan: plan.id,
     layouts: plan.changes,
+    settings: toSettingChanges(fleets.from, fleets.to),
     instances: names.map((instance) => {
       const from = running.get(instance) ?? null;
       const to = wanted.get(instance) ?? null;

@@ -40,6 +40,7 @@ export {
 } from './plan-from-fleet.js';
 export { refuseUnplaced } from './refusals.js';
 export type { RunnerTiming } from './runner-timing.js';
+export type { SettingChange } from './setting-changes.js';
 export type {
   AgentState,
   CardStatus,

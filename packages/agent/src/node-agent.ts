@@ -133,7 +133,8 @@ class NodeAgent implements Agent {
       const made = await this.changes.plan(fleet, { signal });
       const plan = options.plan ?? made.plan;
       const wish: Wish = { fleet, demands: made.demands, plan };
-      const diff = toApplyDiff(plan, await this.changes.foresee(wish, signal));
+      const foreseen = await this.changes.foresee(wish, signal);
+      const diff = toApplyDiff(plan, foreseen, { from: this.state.asked, to: fleet });
       if (options.dryRun === true) return { dryRun: true, plan, diff };
       const take = await onFleet?.(fleet);
       await this.changes.bringTo(wish, { ...options, signal }, take);

@@ -57,7 +57,7 @@ describe('a generated client', () => {
     const { client, target } = await serve({
       applyFleet: (fleet, { dryRun, plan }) => {
         applied.push({ fleet, plan });
-        const diff = { plan: aPlan().id, instances: [], layouts: [] };
+        const diff = { plan: aPlan().id, instances: [], layouts: [], settings: [] };
         return Promise.resolve({ dryRun: dryRun === true, plan: aPlan(), diff });
       },
     });

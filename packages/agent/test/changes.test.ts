@@ -1,5 +1,5 @@
 import { type Fleet, instanceId, type Workload, workloadName } from '@aim-gpu/core';
-import { aWorkload } from '@aim-gpu/core/testing';
+import { aTenant, aWorkload } from '@aim-gpu/core/testing';
 import { describe, expect, test } from 'vitest';
 import { CARD, createBench, exclusive, THREE } from './support/agent-bench.js';
 import { createLosingDriver } from './support/losing-driver.js';
@@ -98,14 +98,19 @@ describe('another fleet while running', () => {
     expect(bench.launcher.alive()).toHaveLength(1);
   });
 
-  test('what needs no process needs none: band, targets, fallback', async () => {
+  test('what needs no process needs none: band, targets, fallback, limits', async () => {
     const bench = createBench({ workloads: [plain('chat')] });
     const { agent, run } = bench;
     await bench.bringUp();
-    const next = withModels(bench.fleet, [plain('chat', { band: 'critical' })]);
-    await run(agent.applyFleet(next));
+    const limits = { ...aTenant().limits, concurrent: 8 };
+    const next = withModels(bench.fleet, [plain('chat', { band: 'critical', limits })]);
+    const { diff } = await run(agent.applyFleet(next));
+    expect(diff.instances).toMatchObject([{ change: 'keep' }]);
+    expect(diff.settings).toEqual([
+      { subject: 'model chat', change: 'change', keys: ['band', 'limits'] },
+    ]);
     expect(bench.launcher.launched).toHaveLength(1);
-    expect(agent.directory.models()[0]?.band).toBe('critical');
+    expect(agent.directory.models()[0]).toMatchObject({ band: 'critical', limits });
     expect((await agent.status()).instances[0]?.band).toBe('critical');
   });
 

@@ -183,7 +183,7 @@ describe('the client', () => {
 test('apply waits as long as the work takes, longer than an answer may be silent', {
   timeout: 20_000,
 }, async () => {
-  const diff = { plan: aPlan().id, instances: [], layouts: [] };
+  const diff = { plan: aPlan().id, instances: [], layouts: [], settings: [] };
   const { client } = await serve({
     applyFleet: async () => {
       // Longer than the limit of node's own agent, 5 s.

@@ -226,6 +226,15 @@ describe('limits', () => {
   });
 });
 
+it('limits of a tenant on one model stay the fleet’s when those on all are changed', async () => {
+  const modelLimits = { chat: { ...LIMITS, requestsPerMinute: 1 } };
+  const team = aTenant({ name: tenantName('team-a'), keys: [], limits: LIMITS, modelLimits });
+  const live = await createLiveTenants({ tenants: [team], store, clock: systemClock, logger });
+  const changed = await live.admin.setLimits('team-a', { requestsPerMinute: null });
+  expect(changed).toMatchObject({ limits: { requestsPerMinute: null }, modelLimits });
+  expect(live.admin.tenants()).toMatchObject([{ modelLimits }]);
+});
+
 describe('a change', () => {
   const CHANGES: readonly (readonly [method: string, at: string, body: object])[] = [
     ['POST', '/v1/keys', { tenant: 'team-b' }],

@@ -105,19 +105,26 @@ describe('another fleet that is applied', () => {
     });
     return [response.status, await response.text()];
   };
-  const apply = async (text: string): Promise<void> => {
+  const apply = async (text: string): Promise<readonly object[]> => {
     const file = place.write('next.yaml', text);
     const ended = await run(['apply', file, '--json', '--state-dir', place.stateDirectory], {
       env: ENV,
     });
     expect(ended.code, ended.stderr).toBe(0);
-    const { diff } = JSON.parse(ended.stdout) as { diff: { instances: { change: string }[] } };
+    const { diff } = JSON.parse(ended.stdout) as {
+      diff: { instances: { change: string }[]; settings: object[] };
+    };
     expect(diff.instances.map(({ change }) => change)).toEqual(['keep']);
+    return diff.settings;
   };
 
   it('brings its limits of models and its bounds of the gateway, and no engine is touched', async () => {
     expect((await ask())[0]).toBe(200);
-    await apply(fleet('requestsPerMinute: 1', 'maxBody: 4KiB'));
+    const settings = await apply(fleet('requestsPerMinute: 1', 'maxBody: 4KiB'));
+    expect(settings).toEqual([
+      { subject: 'model assistant', change: 'change', keys: ['limits'] },
+      { subject: 'gateway', change: 'change', keys: ['maxBody'] },
+    ]);
     expect((await ask({ prompt: 'x'.repeat(5000) }))[0]).toBe(413);
     expect((await ask({ model: 'gpt' }))[0]).toBe(200);
     const [status, text] = await ask();
