@@ -7,6 +7,7 @@ import type { AdmitRequest, LimitSubject, Qos } from '@aim-gpu/qos';
 import type { AccessLog } from './access-log.js';
 import type { BandTimeouts } from './band-timeouts.js';
 import type { ClientResponse } from './client-response.js';
+import type { EngineTrust } from './engine-trust.js';
 import type { LiveExchanges } from './live-exchanges.js';
 import type { ModelHolds } from './model-hold.js';
 import type { PreemptCalls } from './preempt-calls.js';
@@ -25,6 +26,7 @@ export interface ExchangeTools {
   readonly holds: ModelHolds;
   readonly preempts: PreemptCalls;
   readonly retries: RetryBudget;
+  readonly trust: EngineTrust;
   readonly affinity: PrefixAffinity;
   readonly clock: Clock;
   readonly logger: Logger;

@@ -7,6 +7,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Admission, Permit, RequestOutcome } from '@aim-gpu/qos';
 import { pushAnswerHeaders } from './answer-headers.js';
 import { EngineAnswer } from './engine-answer.js';
+import type { EngineRecord } from './engine-trust.js';
 import { EngineWait, type WaitOwner } from './engine-wait.js';
 import { latenessOf } from './exchange-lateness.js';
 import { recordExchange } from './exchange-records.js';
@@ -37,6 +38,9 @@ import { upstreamRetryMs } from './upstream-retry.js';
 /** A permit is told that its request is alive no more often than that. */
 const TELL_MS = 1000;
 const CLIENT_GONE = 499;
+/** Tries in which an engine had the request, since it may be what they fail of; and tries that met no engine. */
+const MOST_BROKEN = 2;
+const MOST_UNREACHED = 2;
 const WHOLE = { whole: true } as const;
 
 /** An exchange under way. */
@@ -57,6 +61,11 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, Wa
   private failure: OpenAiError | null = null;
   private answer: EngineAnswer | null = null;
   private tries: number = 0;
+  /** The record of the engine that has it. */
+  private engine: EngineRecord | null = null;
+  /** Tries that failed, by whether an engine had the request. */
+  private broken: number = 0;
+  private unreached: number = 0;
   private sentMs: number = 0;
   private activeMs: number = 0;
   private toldMs: number = 0;
@@ -106,7 +115,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, Wa
       request.response.destroy();
       this.clientGone();
     } else if (late === 'idle' && !request.response.headersSent) {
-      this.another(upstreamFailed('timeout'));
+      this.brokeOff(upstreamFailed('timeout'));
     } else if (late !== null) this.late();
   }
 
@@ -125,11 +134,13 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, Wa
 
   began(status: number, headers: IncomingHttpHeaders): void {
     this.activeMs = this.tools.clock.monoMs();
+    this.engine?.answered(this.activeMs);
     this.lostMs = null;
     if (status === 429 || status === 503) {
       const { suspendMs, mostSuspendMs } = this.request;
       const retryMs = upstreamRetryMs(headers);
       const holdMs = Math.min(mostSuspendMs, Math.max(suspendMs, retryMs ?? 0));
+      this.broken += 1;
       this.another(upstreamFailed('refused', retryMs), holdMs);
       return;
     }
@@ -150,6 +161,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, Wa
     if (now - this.toldMs > TELL_MS) {
       this.toldMs = now;
       this.permit?.usage({});
+      this.engine?.answered(now);
     }
     const before = answer.events;
     const bytes = answer.push(chunk, now);
@@ -179,7 +191,10 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, Wa
     });
     if (this.request.response.headersSent) this.breakOff(502);
     else if (failure.kind === 'broken') this.lost(upstreamFailed('connect'));
-    else this.another(upstreamFailed('connect'));
+    else {
+      this.unreached += 1;
+      this.another(upstreamFailed('connect'));
+    }
   }
 
   /** The endpoint is needed for a higher band. */
@@ -234,10 +249,12 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, Wa
     this.state = 'sent';
     const endpoint = served.find(request.admit.model)?.endpoints.get(permit.endpoint);
     if (endpoint === undefined) {
-      this.another(modelUnavailable(request.admit.model, null));
+      this.unreached += 1;
+      this.again(modelUnavailable(request.admit.model, null));
       return;
     }
     this.tries += 1;
+    this.engine = this.tools.trust.of(permit.endpoint);
     this.sentMs = clock.monoMs();
     this.activeMs = this.sentMs;
     this.toldMs = this.sentMs;
@@ -252,10 +269,18 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, Wa
     const isLast =
       permit !== null && isLastReady(tools.served.find(request.admit.model), permit.endpoint);
     this.lostMs = isLast ? tools.clock.monoMs() : null;
-    this.another(failure);
+    this.brokeOff(failure);
   }
 
-  /** The engine failed before anything reached the client: it is left alone for a while, and another one is tried. */
+  /** The engine had it and did not answer it. It is left alone when others fared like this one. */
+  private brokeOff(failure: OpenAiError): void {
+    this.broken += 1;
+    const isBad = this.engine?.broke(this.request.requestId, this.tools.clock.monoMs());
+    if (isBad === true) this.another(failure);
+    else this.again(failure);
+  }
+
+  /** The engine answers nobody now: it is left alone for a while, and another one is tried. */
   private another(failure: OpenAiError, suspendMs: number = this.request.suspendMs): void {
     const { permit } = this;
     if (permit !== null) this.tools.qos.suspend(permit.endpoint, suspendMs);
@@ -270,15 +295,21 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, Wa
     this.call = null;
     this.answer = null;
     this.failure = failure;
-    // Who waits for an engine to come back is no load on one that is there.
-    const isFree = failure === null || this.lostMs !== null;
-    if (!isFree && !this.tools.retries.take(this.tools.clock.monoMs())) {
+    if (failure !== null && !this.mayRepeat()) {
       this.sayNo(failure);
       return;
     }
     this.state = 'waiting';
     this.wait = new EngineWait(this.tools, this.request, this, this.lostMs);
     this.wait.follow(permit.retry({ signal: this.wait.signal }));
+  }
+
+  private mayRepeat(): boolean {
+    if (this.broken >= MOST_BROKEN) return false;
+    // Who waits for an engine to come back is no load on one that is there.
+    if (this.lostMs !== null) return true;
+    const { retries, clock } = this.tools;
+    return this.unreached < MOST_UNREACHED && retries.take(clock.monoMs());
   }
 
   /** Headers go out with the first content, so that until then another engine may be tried. False: preempted. */
@@ -351,6 +382,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, Wa
       tools.affinity.note(request.prefixes, permit.endpoint);
     this.call = null;
     this.wait = null;
+    this.engine = null;
   }
 
   /** With what every answer tells added. */

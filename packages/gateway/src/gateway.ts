@@ -19,6 +19,7 @@ import { toBandTimeouts } from './band-timeouts.js';
 import { createBodyBudget } from './body-budget.js';
 import { createCallerMemo } from './caller-memo.js';
 import { scrapeEngines } from './engine-scrape.js';
+import { createEngineTrust } from './engine-trust.js';
 import type { Gateway, GatewayOptions } from './gateway-options.js';
 import type { HandlerTools, RequestLimits } from './incoming.js';
 import { closeServer, listen } from './listening.js';
@@ -96,6 +97,8 @@ class HttpGateway implements Gateway {
       observer: this.series,
       freshMs: sampleEveryMs * 2,
       preemptStreams: options.preemptStreams ?? false,
+      // One more than a request has, for one that waits for its engine's next process.
+      maxRetries: 2,
     });
     this.served = createServedModels(directory, {
       clock,
@@ -183,6 +186,7 @@ class HttpGateway implements Gateway {
       series: this.series,
       timeouts: this.timeouts,
       retries: createRetryBudget(RETRIES),
+      trust: createEngineTrust(),
       traffic: createTenantTraffic(limits),
       affinity: createPrefixAffinity(),
       preempts: createPreemptCalls(),

@@ -3,9 +3,14 @@
  * silent repeat that stale connections need; addresses come from the directory alone, never from a request.
  */
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Socket } from 'node:net';
 import type { Clock, EndpointAddress } from '@aim-gpu/core';
-import { buildConnector, Client, type Dispatcher, Pool } from 'undici';
+import { type Dispatcher, Pool } from 'undici';
+import {
+  CONNECTION_SETTINGS,
+  type ConnectionOptions,
+  type ConnectionUser,
+  EngineConnection,
+} from './engine-connection.js';
 
 /** What is sent to an engine. */
 interface UpstreamRequest {
@@ -51,14 +56,8 @@ export interface Upstreams {
   close(): Promise<void>;
 }
 
-// vLLM's server drops idle connections after 5 s; a connection that is kept longer meets a reset.
-const KEEP_ALIVE_MS = 4_000;
-const CONNECT_TIMEOUT_MS = 5_000;
 /** An engine that closes kept connections without saying so gets a fresh one for each request, for so long. */
 const NO_REUSE_MS = 60_000;
-
-/** Whether a connection that failed had carried an answer before, by the error it failed with. */
-type Reuse = WeakMap<object, boolean>;
 
 interface Origin {
   readonly url: string;
@@ -73,24 +72,13 @@ export function createUpstreams(options: { readonly clock: Clock }): Upstreams {
 
 class Pools implements Upstreams {
   private readonly clock: Clock;
-  private readonly reuse: Reuse = new WeakMap();
   private readonly origins: Map<string, Origin> = new Map();
   /** The same by the directory's own objects, so that no request has to write a URL. */
   private byAddress: WeakMap<EndpointAddress, Origin> = new WeakMap();
-  private readonly fresh: Set<Client> = new Set();
-  private readonly settings: Pool.Options;
+  private readonly fresh: Set<EngineConnection> = new Set();
 
   constructor(clock: Clock) {
     this.clock = clock;
-    this.settings = {
-      pipelining: 1,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      keepAliveMaxTimeout: KEEP_ALIVE_MS,
-      // How long an answer may take is the exchange's to say.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      connect: noting(this.reuse),
-    };
   }
 
   send(
@@ -100,22 +88,18 @@ class Pools implements Upstreams {
   ): UpstreamCall {
     const origin = this.originOf(address);
     const call = new Call(this, origin, request, receiver);
-    origin.pool.dispatch(toDispatch(request, origin.noReuseUntilMs > this.clock.monoMs()), call);
+    const reset = origin.noReuseUntilMs > this.clock.monoMs();
+    origin.pool.dispatch(toDispatch(request, reset, call), call);
     return call;
   }
 
   /** Sends over a connection of its own: the origin closes those that are kept without saying so. */
   sendFresh(origin: Origin, request: UpstreamRequest, call: Call): void {
     origin.noReuseUntilMs = this.clock.monoMs() + NO_REUSE_MS;
-    const client = new Client(origin.url, this.settings);
-    this.fresh.add(client);
-    client.dispatch(toDispatch(request, true), call);
-    void client.close().finally(() => this.fresh.delete(client));
-  }
-
-  wasReused(error: Error): boolean {
-    const { socket } = error as { socket?: { bytesRead?: number } };
-    return this.reuse.get(error) ?? (socket?.bytesRead ?? 0) > 0;
+    const connection = new EngineConnection(origin.url);
+    this.fresh.add(connection);
+    connection.dispatch(toDispatch(request, true, call), call);
+    void connection.close().finally(() => this.fresh.delete(connection));
   }
 
   retain(addresses: readonly EndpointAddress[]): void {
@@ -147,43 +131,34 @@ class Pools implements Upstreams {
   private originAt(url: string): Origin {
     const known = this.origins.get(url);
     if (known !== undefined) return known;
-    const pool = new Pool(url, this.settings);
+    const pool = new Pool(url, { ...CONNECTION_SETTINGS, factory: toConnection });
     const origin = { url, pool, noReuseUntilMs: Number.NEGATIVE_INFINITY };
     this.origins.set(url, origin);
     return origin;
   }
 }
 
-function toDispatch(request: UpstreamRequest, reset: boolean): Dispatcher.DispatchOptions {
-  const { path, headers, body } = request;
-  return { method: request.method as Dispatcher.HttpMethod, path, headers, body, reset };
+function toDispatch(
+  { method, path, headers, body }: UpstreamRequest,
+  reset: boolean,
+  user: ConnectionUser,
+): ConnectionOptions {
+  return { method: method as Dispatcher.HttpMethod, path, headers, body, reset, user };
+}
+
+function toConnection(origin: URL): EngineConnection {
+  return new EngineConnection(origin);
 }
 
 function toUrl({ host, port }: EndpointAddress): string {
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
-/** A connector that notes, for each connection that fails, whether it had been of use before. */
-function noting(reuse: Reuse): ReturnType<typeof buildConnector> {
-  const connect = buildConnector({ timeout: CONNECT_TIMEOUT_MS });
-  return (options, callback) =>
-    connect(options, (...result) => {
-      const [, socket] = result;
-      // Undefined beside an error, whatever the types say.
-      if (socket) {
-        (socket as Socket).on('error', (error) => {
-          reuse.set(error, (socket as Socket).bytesRead > 0);
-        });
-      }
-      callback(...result);
-    });
-}
-
 /**
  * One call. It knows how to repeat itself by its fields and not by a closure: one closure a call was seen to keep every
  * call's objects beyond V8's young generation, which cost more than the call.
  */
-class Call implements UpstreamCall, Dispatcher.DispatchHandler {
+class Call implements UpstreamCall, ConnectionUser, Dispatcher.DispatchHandler {
   private readonly pools: Pools;
   private readonly origin: Origin;
   /** What to send once more when a kept connection turns out to be stale; null when that is not to be done. */
@@ -191,6 +166,7 @@ class Call implements UpstreamCall, Dispatcher.DispatchHandler {
   private readonly receiver: UpstreamReceiver;
   private controller: Dispatcher.DispatchController | null = null;
   private over: boolean = false;
+  connection: EngineConnection | null = null;
 
   constructor(pools: Pools, origin: Origin, request: UpstreamRequest, receiver: UpstreamReceiver) {
     this.pools = pools;
@@ -233,6 +209,7 @@ class Call implements UpstreamCall, Dispatcher.DispatchHandler {
   onResponseEnd(): void {
     if (this.over) return;
     this.over = true;
+    this.connection?.answered();
     this.receiver.ended();
   }
 
@@ -240,8 +217,8 @@ class Call implements UpstreamCall, Dispatcher.DispatchHandler {
     if (this.over) return;
     const request = this.request;
     this.request = null;
-    // Nothing of the answer was seen, so the engine never began: it closed a connection that looked open.
-    if (request !== null && this.pools.wasReused(error)) {
+    // Not a byte has come, so the engine never began: it closed a connection that looked open.
+    if (request !== null && this.connection?.isStale === true) {
       this.controller = null;
       this.pools.sendFresh(this.origin, request, this);
       return;

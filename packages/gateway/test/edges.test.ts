@@ -134,13 +134,13 @@ describe('a directory', () => {
 });
 
 describe('an engine', () => {
-  it('that hangs up is left alone for a moment', async () => {
+  it('that hangs up on different requests in a row is left alone for a moment', async () => {
     const other = await startFakeEngine();
     engine.behave('reset');
     bench.directory.set('chat', [engine, other]);
-    for (let request = 0; request < 4; request += 1)
+    for (let request = 0; request < 8; request += 1)
       expect((await post({ model: 'chat', messages })).status).toBe(200);
-    expect(engine.seen.length).toBeLessThanOrEqual(1);
+    expect(engine.seen.length).toBeLessThanOrEqual(2);
     await other.close();
   });
 

@@ -81,8 +81,14 @@ async function askedOfEngine(count: number): Promise<Asked[]> {
 /** The engine dies with what it had; the directory knows at once or not yet. */
 async function loseEngine(known: boolean): Promise<void> {
   if (known) bench.directory.set('chat', []);
-  for (const socket of sockets) socket.resetAndDestroy();
+  kill();
   await until(async () => (await states()).every((state) => state === 'waiting'));
+}
+
+/** What a kernel does with the connections of a process that has died, and with new ones. */
+function kill(): void {
+  for (const socket of sockets) socket.resetAndDestroy();
+  void engine.close();
 }
 
 async function isIdle(): Promise<boolean> {
@@ -198,7 +204,7 @@ describe('a request whose engine is lost while another one serves', () => {
     bench.directory.set('chat', [engine, other], 'ready', { maxNumSeqs: 1 });
     const both = [ask(), ask()];
     await until(() => sockets.size === 1 && open.size === 1);
-    for (const socket of sockets) socket.resetAndDestroy();
+    kill();
     await until(async () => (await states()).includes('waiting'));
     bench.directory.set('chat', [engine, other], ['draining', 'ready'], { maxNumSeqs: 1 });
     await clock.advance(HOLD_MS + 2_000);

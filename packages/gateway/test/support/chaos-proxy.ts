@@ -14,6 +14,9 @@ interface Script {
   readonly after: After;
 }
 
+/** Does as it likes with the socket of the n-th request, whose bytes it is given. */
+type Player = (socket: Socket, request: number, bytes: string) => void;
+
 /** A running chaos server. */
 export interface ChaosEngine {
   readonly address: EndpointAddress;
@@ -22,13 +25,13 @@ export interface ChaosEngine {
   readonly sockets: () => number;
   /** Bytes that each open connection was given to send. */
   readonly written: () => readonly number[];
-  play(script: Script | ((socket: Socket, request: number) => void)): void;
+  play(script: Script | Player): void;
   close(): Promise<void>;
 }
 
 /** Starts one on a free port. Requests are told apart by their blank line; bodies are not read as requests. */
 export async function startChaosEngine(): Promise<ChaosEngine> {
-  let script: Script | ((socket: Socket, request: number) => void) = {
+  let script: Script | Player = {
     bytes: Buffer.alloc(0),
     after: 'stall',
   };
@@ -45,9 +48,10 @@ export async function startChaosEngine(): Promise<ChaosEngine> {
       if (head < 0) return;
       const length = Number(/content-length: (\d+)/i.exec(seen)?.[1] ?? 0);
       if (seen.length < head + 4 + length) return;
+      const request = seen;
       seen = '';
       requests += 1;
-      if (typeof script === 'function') script(socket, requests);
+      if (typeof script === 'function') script(socket, requests, request);
       else perform(socket, script);
     });
   });
