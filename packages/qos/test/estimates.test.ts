@@ -115,7 +115,7 @@ describe('the answers of a request', () => {
       admission.permit.firstByte();
       admission.permit.usage({ outputTokens: 50 });
       admission.permit.done();
-      clock.advance(100);
+      void clock.advance(100);
     }
     const [model] = qos.snapshot().models;
     expect(model?.outputs.mean).toBeGreaterThan(4);
