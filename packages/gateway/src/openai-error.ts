@@ -3,7 +3,7 @@
  * one table from causes to answers; must not decide anything.
  */
 import { MAX_RETRY_AFTER_MS, type Refusal, type RefusalReason } from '@aim-gpu/qos';
-import { toAccountOwner } from './limit-accounts.js';
+import { type AccountOwner, toAccountOwner } from './limit-accounts.js';
 
 /** An answer that says no. */
 export interface OpenAiError {
@@ -92,15 +92,22 @@ const LIMITED: Readonly<Partial<Record<RefusalReason, readonly [what: string, ke
 
 /** Limits say whose they are: who has to wait for others asks somebody else than who has taken too much. */
 function messageOf({ reason, account, message }: Refusal): string {
+  if (account === null) return message;
+  const owner = toAccountOwner(account);
+  if (reason === 'request_too_large')
+    return `The request is larger than what ${holderOf(owner)} may take in a minute; send a shorter one, or ask for fewer tokens.`;
   const limited = LIMITED[reason];
-  if (limited === undefined || account === null) return message;
+  if (limited === undefined) return message;
   const [what, key] = limited;
-  const { tenant, model } = toAccountOwner(account);
-  if (tenant === null)
-    return `Model ${model} has reached its limit of ${what} for all tenants together (limits.${key} of the model).`;
-  return model === null
-    ? `Tenant ${tenant} has reached its limit of ${what} (limits.${key}).`
-    : `Tenant ${tenant} has reached its limit of ${what} on model ${model} (modelLimits.${model}.${key}).`;
+  const { tenant, model } = owner;
+  const place =
+    tenant === null ? 'limits of the model' : model === null ? 'limits' : `modelLimits.${model}`;
+  return `The limit of ${what} of ${holderOf(owner)} is reached (${key} in ${place}).`;
+}
+
+function holderOf({ tenant, model }: AccountOwner): string {
+  if (tenant === null) return `model ${model} for all tenants together`;
+  return model === null ? `tenant ${tenant}` : `tenant ${tenant} on model ${model}`;
 }
 
 /** 404 for a model nobody serves. */

@@ -3,7 +3,7 @@
  * on.
  */
 import { DEFAULT_GATEWAY_POLICY, type GatewayPolicy, mib } from '@aim-gpu/core';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type FakeEngine, startFakeEngine } from './support/fake-engine.js';
 import { aServedModel, type Bench, startBench } from './support/gateway-bench.js';
 
@@ -34,38 +34,40 @@ async function statusOf(asked: Promise<Response>): Promise<number> {
   return response.status;
 }
 
-it('the largest body', async () => {
-  const large = { prompt: 'x'.repeat(2 * mib(1)), max_tokens: 1 };
-  apply({ maxBodyBytes: mib(1) });
-  expect(await statusOf(ask(large))).toBe(413);
-  apply({ maxBodyBytes: mib(3) });
-  expect(await statusOf(ask(large))).not.toBe(413);
-});
+describe('a bound that is applied holds from the next request on', () => {
+  it('the largest body', async () => {
+    const large = { prompt: 'x'.repeat(2 * mib(1)), max_tokens: 1 };
+    apply({ maxBodyBytes: mib(1) });
+    expect(await statusOf(ask(large))).toBe(413);
+    apply({ maxBodyBytes: mib(3) });
+    expect(await statusOf(ask(large))).not.toBe(413);
+  });
 
-it('how many requests of one tenant are open', async () => {
-  engine.behave('pause');
-  const open = await ask({ stream: true });
-  engine.behave('normal');
-  apply({ openPerTenant: 1 });
-  expect(await statusOf(ask())).toBe(429);
-  apply({ openPerTenant: 2 });
-  expect(await statusOf(ask())).toBe(200);
-  engine.finish();
-  await open.text();
-});
+  it('how many requests of one tenant are open', async () => {
+    engine.behave('pause');
+    const open = await ask({ stream: true });
+    engine.behave('normal');
+    apply({ openPerTenant: 1 });
+    expect(await statusOf(ask())).toBe(429);
+    apply({ openPerTenant: 2 });
+    expect(await statusOf(ask())).toBe(200);
+    engine.finish();
+    await open.text();
+  });
 
-it('how long a model is waited for', async () => {
-  apply({ holdMs: 20 });
-  expect(await statusOf(ask({ model: 'away' }))).toBe(503);
-});
+  it('how long a model is waited for', async () => {
+    apply({ holdMs: 20 });
+    expect(await statusOf(ask({ model: 'away' }))).toBe(503);
+  });
 
-it('how long an engine may be silent, for requests that begin then', async () => {
-  engine.behave('pause');
-  const before = await ask({ stream: true });
-  const short = { firstByteMs: 60_000, idleMs: 60, totalMs: 60_000 };
-  apply({ timeouts: { ...DEFAULT_GATEWAY_POLICY.timeouts, standard: short } });
-  expect(await (await ask({ stream: true })).text()).toContain('upstream_timeout');
-  // The one that began before has been silent for longer, and goes on.
-  engine.finish();
-  expect(await before.text()).toMatch(/\[DONE\]\n\n$/);
+  it('how long an engine may be silent, for requests that begin then', async () => {
+    engine.behave('pause');
+    const before = await ask({ stream: true });
+    const short = { firstByteMs: 60_000, idleMs: 60, totalMs: 60_000 };
+    apply({ timeouts: { ...DEFAULT_GATEWAY_POLICY.timeouts, standard: short } });
+    expect(await (await ask({ stream: true })).text()).toContain('upstream_timeout');
+    // The one that began before has been silent for longer, and goes on.
+    engine.finish();
+    expect(await before.text()).toMatch(/\[DONE\]\n\n$/);
+  });
 });

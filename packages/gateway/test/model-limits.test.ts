@@ -92,7 +92,7 @@ describe('limits of a model', () => {
       const refused = await ask(who, 'chat');
       expect(refused.status).toBe(429);
       expect(refused.message).toBe(
-        'Model chat has reached its limit of requests a minute for all tenants together (limits.requestsPerMinute of the model).',
+        'The limit of requests a minute of model chat for all tenants together is reached (requestsPerMinute in limits of the model).',
       );
       expect(refused.headers.get('x-should-retry')).toBe('true');
       expect(Number(refused.headers.get('retry-after-ms'))).toBeGreaterThan(1000);
@@ -117,7 +117,7 @@ describe('limits of a model', () => {
     const refused = await ask('a', 'chat');
     expect([refused.status, refused.message]).toEqual([
       429,
-      'Model chat has reached its limit of requests at the same time for all tenants together (limits.concurrent of the model).',
+      'The limit of requests at the same time of model chat for all tenants together is reached (concurrent in limits of the model).',
     ]);
     engine.finish();
     await open.text();
@@ -142,8 +142,25 @@ describe('limits of a model', () => {
     expect(await accounts()).toEqual(['*/small']);
     for (const name of ['big', 'legal', 'mini', 'small']) {
       const { status, message } = await ask('a', name);
-      expect([status, message?.slice(0, 11)]).toEqual([429, 'Model small']);
+      expect(status).toBe(429);
+      expect(message).toContain('of model small for all tenants together');
     }
+  });
+
+  it('that a request can never keep to say so, and whose they are', async () => {
+    await start(
+      [aServedModel('chat', { limits: { ...NONE, outputTokensPerMinute: 100 } })],
+      [team('a', { modelLimits: { chat: { ...NONE, inputTokensPerMinute: 50 } } })],
+    );
+    const { status, message } = await ask('a', 'chat', { max_tokens: 200 });
+    expect([status, message]).toEqual([
+      400,
+      'The request is larger than what model chat for all tenants together may take in a minute; send a shorter one, or ask for fewer tokens.',
+    ]);
+    const long = await ask('a', 'chat', { prompt: 'hello '.repeat(2000), max_tokens: 1 });
+    expect(long.status).toBe(400);
+    expect(long.message).toContain('than what tenant team-a on model chat may take');
+    expect((await ask('a', 'chat', { max_tokens: 50 })).status).toBe(200);
   });
 
   it('of 0 let nobody in, and tell nobody to come back', async () => {
@@ -188,7 +205,7 @@ describe('limits of a tenant on one model', () => {
     const refused = await ask('a', 'chat');
     expect([refused.status, refused.message]).toEqual([
       429,
-      'Tenant team-a has reached its limit of requests a minute on model chat (modelLimits.chat.requestsPerMinute).',
+      'The limit of requests a minute of tenant team-a on model chat is reached (requestsPerMinute in modelLimits.chat).',
     ]);
     expect(
       await statuses([
@@ -198,7 +215,7 @@ describe('limits of a tenant on one model', () => {
       ]),
     ).toEqual([200, 200, 200]);
     expect((await ask('a', 'code')).message).toBe(
-      'Tenant team-a has reached its limit of requests a minute (limits.requestsPerMinute).',
+      'The limit of requests a minute of tenant team-a is reached (requestsPerMinute in limits).',
     );
   });
 

@@ -129,7 +129,7 @@ describe('another fleet that is applied', () => {
     expect((await ask({ model: 'gpt' }))[0]).toBe(200);
     const [status, text] = await ask();
     expect(status).toBe(429);
-    expect(text).toContain('Model assistant has reached its limit of requests a minute');
+    expect(text).toContain('The limit of requests a minute of model assistant');
     await apply(fleet());
     expect((await ask({ prompt: 'x'.repeat(5000) }))[0]).toBe(200);
   });
