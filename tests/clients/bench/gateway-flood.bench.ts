@@ -1,5 +1,7 @@
 // Interactive requests while batch floods the same model of the running quickstart: TTFT against an idle machine, and
 // what batch keeps of the capacity. Engines are the simulated ones, so the machine's own load adds to every figure.
+// Capacity is what the same streams get in the model's own band, from which nothing is held back; it is measured last,
+// because it makes the model look busy with urgent requests. `--seconds N` sets the length of each part, 30 unless given.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -79,11 +81,11 @@ async function interactive(
   return (await Promise.all(asked)).sort((a, b) => a - b);
 }
 
-/** Keeps batch streams open until the returned function is called; it resolves when all have ended. */
-function flood(client: OpenAI, onToken: () => void): () => Promise<unknown> {
+/** Keeps streams open until the returned function is called; it resolves when all have ended. */
+function flood(client: OpenAI, band: string | null, onToken: () => void): () => Promise<unknown> {
   let isOver = false;
   const work = async (): Promise<void> => {
-    while (!isOver) await stream(client, 'batch', 128, onToken).catch(() => undefined);
+    while (!isOver) await stream(client, band, 128, onToken).catch(() => undefined);
   };
   const all = Promise.all(Array.from({ length: FLOOD_STREAMS }, work));
   return () => {
@@ -103,8 +105,12 @@ function quantile(sorted: readonly number[], share: number): number {
 export const bench: Bench = {
   name: 'gateway-flood',
   summary: 'interactive TTFT and batch throughput on the running quickstart under a batch flood',
-  run: async ({ full, log }) => {
-    const seconds = full ? 120 : 30;
+  run: async ({ full, values, log }) => {
+    const { seconds: text = full ? '120' : '30', ...unknown } = values;
+    const [surplus] = Object.keys(unknown);
+    if (surplus !== undefined) throw new Error(`there is no option --${surplus}`);
+    const seconds = Number(text);
+    if (!(seconds >= 1)) throw new Error(`--seconds ${text} is no length`);
     const state = mkdtempSync(path.join(tmpdir(), 'aim-gpu-flood-'));
     const { child, url } = await up(state);
     const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 });
@@ -114,21 +120,30 @@ export const bench: Bench = {
       await interactive(client, 5, () => undefined);
       const alone = await interactive(client, seconds, () => undefined);
       log(`alone: p99 ${quantile(alone, 0.99).toFixed(1)} ms of ${alone.length}`);
-      let stop = flood(client, () => {
+      const stop = flood(client, 'batch', () => {
         batch += 1;
       });
       await pause(5);
       batch = 0;
       await pause(seconds);
-      const capacity = batch / seconds;
-      log(`batch alone: ${capacity.toFixed(0)} tokens/s`);
+      const batchAlone = batch / seconds;
+      log(`batch alone: ${batchAlone.toFixed(0)} tokens/s`);
       batch = 0;
       const during = await interactive(client, seconds, () => {
         urgent += 1;
       });
       const kept = batch / seconds;
       await stop();
-      stop = () => Promise.resolve();
+      let all = 0;
+      const stopAll = flood(client, null, () => {
+        all += 1;
+      });
+      await pause(5);
+      all = 0;
+      await pause(seconds);
+      // What batch alone was given is no less a measure of what the engine can do.
+      const capacity = Math.max(all / seconds, batchAlone);
+      await stopAll();
       const left = capacity - urgent / seconds;
       const ratio = quantile(during, 0.99) / quantile(alone, 0.99);
       const share = kept / left;
@@ -138,9 +153,11 @@ export const bench: Bench = {
         { name: 'TTFT p50 in the flood, ms', value: quantile(during, 0.5) },
         { name: 'TTFT p99 in the flood, ms', value: quantile(during, 0.99) },
         { name: 'TTFT p99, ratio (goal ≤ 2)', value: ratio },
-        { name: 'batch tokens/s alone', value: capacity },
+        { name: 'capacity, tokens/s', value: capacity },
+        { name: 'batch tokens/s alone', value: batchAlone },
         { name: 'batch tokens/s beside interactive', value: kept },
         { name: 'batch of what is left, ratio (goal ≥ 0.9)', value: share },
+        { name: 'the same of batch alone, ratio', value: kept / (batchAlone - urgent / seconds) },
         { name: 'load of the machine', value: loadavg()[0] ?? 0 },
       ];
       const failures = [
