@@ -11,12 +11,14 @@ import {
   CLOSE_OBJECT,
   COLON,
   COMMA,
-  endOfLiteral,
+  endOfNumber,
   endOfString,
+  endOfWord,
   OPEN_ARRAY,
   OPEN_OBJECT,
   QUOTE,
   skipSpace,
+  startsNumber,
 } from './json-token.js';
 
 /** Where a value stands: from its first byte to the byte after its last. */
@@ -64,6 +66,9 @@ export const DEEPEST = 255;
 
 /** Above it nothing is a blank: asked first, it saves most calls that look for some. */
 const BLANK = 0x20;
+/** Of the object itself; no API has a tenth of it. */
+const MOST_MEMBERS = 4096;
+const TOO_MANY = `the body has more than ${MOST_MEMBERS} fields`;
 const FILE_PREFIX = Buffer.from('data:');
 const LEAST_FILE_BYTES = 64;
 /** Which containers are open, by depth; 1 for an object. A scan never waits, so all of them share it. */
@@ -90,6 +95,7 @@ class Scanner {
   /** The key of the object's own whose value is read now; null when nobody wants it. */
   private key: JsonKey | null = null;
   private valueStart: number = 0;
+  private members: number = 0;
   /** Of the prompts under that key. */
   private items: number = 0;
   private sizeBytes: number = 0;
@@ -135,11 +141,12 @@ class Scanner {
         if (end < 0) return this.malformed(bytes.length);
         this.text(at + 1, end - 1, depth);
         at = end;
+      } else if (startsNumber(byte)) {
+        at = this.number(at, depth);
+        if (at < 0) return this.malformed(-at - 1);
       } else {
-        const end = endOfLiteral(bytes, at);
+        const end = endOfWord(bytes, at);
         if (end < 0) return this.malformed(at);
-        // What ends in a letter is true, false or null.
-        if ((bytes[end - 1] as number) < 0x3a) this.number(depth);
         at = end;
       }
       // A value, or an empty container, has ended; and with it perhaps what it stands in.
@@ -151,7 +158,10 @@ class Scanner {
           next = bytes[at] as number;
         }
         if (next === COMMA) {
-          if (depth === 1) this.memberEnded(at);
+          if (depth === 1) {
+            this.memberEnded(at);
+            if (this.members > MOST_MEMBERS) return { ok: false, message: TOO_MANY };
+          }
           at += 1;
           if ((bytes[at] as number) <= BLANK) at = skipSpace(bytes, at);
           if (isObject) {
@@ -194,6 +204,7 @@ class Scanner {
   /** A member of the object's own is read; `at` may stand behind blanks after its value. */
   private memberEnded(at: number): void {
     const { key, fields, bytes } = this;
+    this.members += 1;
     if (key === null) return;
     let end = at;
     while ((bytes[end - 1] as number) <= 0x20) end -= 1;
@@ -222,9 +233,22 @@ class Scanner {
     if (depth === 2) this.item(length);
   }
 
-  private number(depth: number): void {
-    this.numbers += 1;
-    if (isObjectAt[depth] === 0) this.sizeBytes += this.options.bytesPerNumber;
+  /** Reads a number and, in a list, those behind it: ids of tokens stand there by the million. As `member` returns. */
+  private number(at: number, depth: number): number {
+    const { bytes } = this;
+    const isListed = isObjectAt[depth] === 0;
+    let count = 0;
+    let next = at;
+    for (;;) {
+      const end = endOfNumber(bytes, next);
+      if (end < 0) return -next - 1;
+      count += 1;
+      next = end + 1;
+      if (!isListed || bytes[end] !== COMMA || !startsNumber(bytes[next])) break;
+    }
+    this.numbers += count;
+    if (isListed) this.sizeBytes += count * this.options.bytesPerNumber;
+    return next - 1;
   }
 
   private containerEnded(): void {

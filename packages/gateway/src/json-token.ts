@@ -56,10 +56,9 @@ export function endOfString(bytes: Buffer, at: number): number {
   }
 }
 
-/** Behind the number or word at `at`. */
-export function endOfLiteral(bytes: Buffer, at: number): number {
+/** Behind `true`, `false` or `null`. */
+export function endOfWord(bytes: Buffer, at: number): number {
   const first = bytes[at];
-  if (first === MINUS || isDigit(first)) return endOfNumber(bytes, at);
   for (const word of WORDS) {
     if (first !== word[0]) continue;
     for (let index = 1; index < word.length; index += 1)
@@ -69,7 +68,13 @@ export function endOfLiteral(bytes: Buffer, at: number): number {
   return -1;
 }
 
-function endOfNumber(bytes: Buffer, at: number): number {
+/** Whether a number may begin with the byte. */
+export function startsNumber(byte: number | undefined): boolean {
+  return isDigit(byte) || byte === MINUS;
+}
+
+/** Behind the number at `at`. */
+export function endOfNumber(bytes: Buffer, at: number): number {
   let next = bytes[at] === MINUS ? at + 1 : at;
   const first = bytes[next];
   if (!isDigit(first)) return -1;

@@ -158,10 +158,19 @@ describe('scanJsonObject', () => {
   });
 
   it('keeps nothing of keys that nobody wants', () => {
-    const keys = Array.from({ length: 200_000 }, (_, index) => `"${index.toString(36)}":0`);
-    const found = scan(`{${keys.join(',')},"model":1}`, { names: ['model'] });
+    const keys = Array.from({ length: 4_000 }, (_, index) => `"${index.toString(36)}":0`).join(',');
+    const found = scan(`{${keys},"x":{${keys},"model":2},"model":1}`, { names: ['model'] });
     if (!found.ok) throw new Error(found.message);
     expect([...found.fields.keys()]).toEqual(['model']);
+  });
+
+  it('does not go on through more fields than any request has', () => {
+    const keys = '"a":0,'.repeat(4_097);
+    expect(scan(`{${keys}"model":1}`)).toEqual({
+      ok: false,
+      message: 'the body has more than 4096 fields',
+    });
+    expect(scan(`{"x":{${keys}"b":1}}`).ok).toBe(true);
   });
 });
 
