@@ -24,7 +24,7 @@ export interface BandPolicy {
   readonly starvationAfterMs: number;
   /** Share of dispatched tokens that the band gets at least while it waits, 0 to 1. */
   readonly minimumShare: number;
-  /** Share of an endpoint that the band may fill while higher bands are active, 0 to 1. */
+  /** Share of an endpoint that the band may fill however many higher ones come; more when those lately had less, 0 to 1. */
   readonly ceiling: number;
   /** Head start of the band in milliseconds under the `aged` order: the smaller, the earlier. */
   readonly agingOffsetMs: number;

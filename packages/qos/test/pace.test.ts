@@ -259,7 +259,59 @@ describe('room for urgent bands', () => {
   });
 });
 
+/** Random arrivals, first bytes and ends; what was granted when, and whether an endpoint idled before a queue. */
+async function shake(seed: number): Promise<{ readonly trace: string; readonly idled: number }> {
+  const rng = createRng(seed);
+  open();
+  const names = ['e', 'f'];
+  qos.setEndpoints(
+    'm',
+    names.map((id) => ({ id, maxSeqs: 4, kvCapacityTokens: null, ready: true })),
+  );
+  const running: Permit[] = [];
+  const bands = ['interactive', 'standard', 'batch', 'best_effort'] as const;
+  const trace: string[] = [];
+  let idled = 0;
+  for (let index = 0; index < 2_000; index += 1) {
+    const [permit] = running.splice(Math.floor(rng.next() * running.length), 1);
+    const roll = rng.next();
+    if (roll < 0.6) {
+      const band = bands[Math.floor(rng.next() * bands.length)] as Band;
+      void qos.admit(request(band, 1 + Math.floor(rng.next() * 2_000))).then((admission) => {
+        if (!admission.ok) return;
+        trace.push(`${index}:${band}:${admission.permit.endpoint}`);
+        running.push(admission.permit);
+      });
+      if (permit !== undefined) running.push(permit);
+    } else if (roll < 0.75 && permit !== undefined) {
+      permit.firstByte({ whole: rng.next() < 0.3 });
+      running.push(permit);
+    } else permit?.done(rng.next() < 0.2 ? 'failed' : 'complete');
+    await clock.advance(rng.next() * 20);
+    const isIdle = qos.report()[0]?.endpoints.some(({ inFlight }) => inFlight === 0) ?? false;
+    if (isIdle && qos.waiting > 0) idled += 1;
+  }
+  // With nobody new, all that waits is served.
+  for (let index = 0; index < 10_000 && qos.waiting + running.length > 0; index += 1) {
+    running.shift()?.done();
+    await clock.advance(1);
+  }
+  expect([qos.waiting, qos.inFlight]).toEqual([0, 0]);
+  return { trace: trace.join(' '), idled };
+}
+
 describe('work', () => {
+  it.each([1, 2, 3, 4])(
+    'never waits before an idle endpoint, nor for ever (seed %i)',
+    async (seed) => {
+      const first = await shake(seed);
+      expect(first.idled).toBe(0);
+      expect(first.trace.length).toBeGreaterThan(1_000);
+      qos.close();
+      expect((await shake(seed)).trace).toBe(first.trace);
+    },
+  );
+
   it.each(['standard', 'batch', 'best_effort'] as const)(
     'of %s is always taken by an endpoint that has none',
     async (band) => {
