@@ -45,7 +45,7 @@ export type JsonScan =
   | { readonly ok: false; readonly message: string };
 
 /** How the prompts of an object are made up. Sizes are bytes of text; a number in a list counts as so many as was said. */
-export interface JsonPrompts {
+interface JsonPrompts {
   /** Prompts: items of the longest list of them, 1 where there is none. */
   readonly count: number;
   readonly largestBytes: number;
@@ -55,14 +55,14 @@ export interface JsonPrompts {
 /** How to scan. */
 export interface ScanOptions {
   readonly keys: JsonKeys;
-  /** At most {@link DEEPEST}. */
+  /** At most 255. */
   readonly maxDepth: number;
-  /** What a number in a list under a prompt's key, a token's id, counts as in the sizes of {@link JsonPrompts}. */
+  /** What a number in a list under a prompt's key, a token's id, counts as in the sizes of prompts. */
   readonly bytesPerNumber: number;
 }
 
 /** No scan goes deeper. */
-export const DEEPEST = 255;
+const DEEPEST = 255;
 
 /** Above it nothing is a blank: asked first, it saves most calls that look for some. */
 const BLANK = 0x20;
