@@ -8,7 +8,8 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createPlace, type Place, run } from './support/command.js';
-import { type Running, startUp } from './support/running.js';
+import { viewNode } from './support/node-view.js';
+import { type Running, startAgent, startUp, until } from './support/running.js';
 
 const GUIDE = path.resolve(import.meta.dirname, '../../../docs/guide/gateway.md');
 const ENV = { AIM_GPU_ADMIN_TOKEN: 'an-admin-token', TEAM_A_KEY: 'sk-of-team-a' };
@@ -96,6 +97,10 @@ describe('the guide to the gateway', () => {
   });
 });
 
+async function isReady(stateDirectory: string): Promise<boolean> {
+  return (await viewNode(stateDirectory).catch(() => null))?.state === 'ready';
+}
+
 describe('another fleet that is applied', () => {
   const ask = async (more: object = {}): Promise<readonly [status: number, text: string]> => {
     const response = await fetch(`${up.ready.gateway}/v1/completions`, {
@@ -132,5 +137,34 @@ describe('another fleet that is applied', () => {
     expect(text).toContain('The limit of requests a minute of model assistant');
     await apply(fleet());
     expect((await ask({ prompt: 'x'.repeat(5000) }))[0]).toBe(200);
+  });
+
+  it('is kept to by the next agent, which is told no file', { timeout: 60_000 }, async () => {
+    const other = createPlace();
+    const { stateDirectory } = other;
+    const anonymous = fleet('requestsPerMinute: 1', 'maxBody: 4KiB').replace(
+      /tenants:.*?(?=policy)/s,
+      '',
+    );
+    const first = await startAgent(other.write('fleet.yaml', anonymous), stateDirectory);
+    await until('its fleet is brought about', () => isReady(stateDirectory), 30_000);
+    first.signal('SIGKILL');
+    await first.exited;
+    const second = await startAgent(null, stateDirectory);
+    try {
+      const large = await fetch(`${second.ready.gateway}/v1/completions`, {
+        method: 'POST',
+        body: JSON.stringify({ model: 'assistant', prompt: 'x'.repeat(5000) }),
+      });
+      expect(large.status).toBe(413);
+      const limits = await fetch(`${second.ready.admin}/v1/limits`);
+      expect(await limits.json()).toMatchObject({
+        models: [{ model: 'assistant', limits: { requestsPerMinute: 1 } }],
+      });
+    } finally {
+      await run(['down', '--state-dir', stateDirectory]);
+      await second.exited;
+      other.remove();
+    }
   });
 });
