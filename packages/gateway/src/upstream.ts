@@ -5,12 +5,14 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Clock, EndpointAddress } from '@aim-gpu/core';
 import { type Dispatcher, Pool } from 'undici';
+import { SMALL_BODY_BYTES } from './body-budget.js';
 import {
   CONNECTION_SETTINGS,
   type ConnectionOptions,
   type ConnectionUser,
   EngineConnection,
 } from './engine-connection.js';
+import { toPassedOnce } from './passed-once.js';
 
 /** What is sent to an engine. */
 interface UpstreamRequest {
@@ -143,7 +145,10 @@ function toDispatch(
   reset: boolean,
   user: ConnectionUser,
 ): ConnectionOptions {
-  return { method: method as Dispatcher.HttpMethod, path, headers, body, reset, user };
+  const options = { method: method as Dispatcher.HttpMethod, path, headers, body, reset, user };
+  if (body === null || body.length <= SMALL_BODY_BYTES) return options;
+  const length = String(body.length);
+  return { ...options, headers: [...headers, 'content-length', length], body: toPassedOnce(body) };
 }
 
 function toConnection(origin: URL): EngineConnection {
