@@ -5,6 +5,7 @@
  */
 import type { CallOptions, Clock, Endpoint, EngineSample, Logger } from '@aim-gpu/core';
 import type { Qos } from '@aim-gpu/qos';
+import type { EngineTrust } from './engine-trust.js';
 import type { LiveExchanges } from './live-exchanges.js';
 import type { ServedModels } from './served-models.js';
 
@@ -18,10 +19,11 @@ export function scrapeEngines(options: {
   readonly served: ServedModels;
   readonly live: LiveExchanges;
   readonly qos: Pick<Qos, 'observe' | 'suspend'>;
+  readonly trust: EngineTrust;
   readonly clock: Clock;
   readonly logger: Logger;
 }): () => void {
-  const { sample, everyMs, served, live, qos, clock, logger } = options;
+  const { sample, everyMs, served, live, qos, trust, clock, logger } = options;
   const over = new AbortController();
   const asked = new Set<string>();
   const missed = new Map<string, number>();
@@ -30,13 +32,17 @@ export function scrapeEngines(options: {
   let rounds = 0;
   let disarm = (): void => undefined;
 
+  const suspend = (instance: string, ms: number): void => {
+    qos.suspend(instance, ms);
+    trust.of(instance).leaveAlone(clock.monoMs() + ms);
+  };
   const silent = (instance: string): void => {
     const count = (missed.get(instance) ?? 0) + 1;
     missed.set(instance, count);
     quiet.delete(instance);
     if (count < MISSES) return;
     if (count === MISSES) logger.warn('engine-silent', { instance });
-    qos.suspend(instance, Math.max(everyMs * 2, LEAST_SUSPENSION_MS));
+    suspend(instance, Math.max(everyMs * 2, LEAST_SUSPENSION_MS));
     live.abandon(instance);
   };
   const look = async (endpoint: Endpoint): Promise<void> => {
@@ -46,7 +52,7 @@ export function scrapeEngines(options: {
     asked.add(instance);
     try {
       const figures = await sample(endpoint, { signal: over.signal });
-      if ((missed.get(instance) ?? 0) >= MISSES) qos.suspend(instance, 0);
+      if ((missed.get(instance) ?? 0) >= MISSES) suspend(instance, 0);
       missed.delete(instance);
       if (figures.running + figures.waiting > 0) quiet.delete(instance);
       else quiet.add(instance);

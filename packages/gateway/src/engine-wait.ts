@@ -46,6 +46,11 @@ export class EngineWait {
   follow(admission: Promise<Admission>): void {
     admission
       .then((result) => {
+        if (this.isOver) {
+          // It was granted in the moment in which it was cancelled.
+          if (result.ok) result.permit.done('client_gone');
+          return;
+        }
         this.isOver = true;
         this.hold?.abort();
         this.owner.admitted(result);

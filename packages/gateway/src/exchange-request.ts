@@ -34,6 +34,12 @@ export interface ExchangeTools {
   readonly accessLog: AccessLog | null;
 }
 
+/** What answers a request when its model cannot. */
+export interface RequestFallback {
+  /** The same request for that model; null while it has no engine either. */
+  take(): ExchangeRequest | null;
+}
+
 /** One request, understood. Holds no closures: those of a request would outlive it in V8's young generation. */
 export interface ExchangeRequest {
   readonly response: ClientResponse;
@@ -60,4 +66,6 @@ export interface ExchangeRequest {
   /** How long an engine is left alone that could not be reached, and that said itself when to come again. */
   readonly suspendMs: number;
   readonly mostSuspendMs: number;
+  /** Null for a model without one, and for a request that has come to it. */
+  readonly fallback: RequestFallback | null;
 }

@@ -1,74 +1,51 @@
 /**
- * One request from admission to its last byte: admit, send, try again before the first byte, pass bytes with
- * back-pressure. Owns that order and that each exchange ends once; who asks and for what was settled before, what an
- * answer's bytes mean is engine-answer.ts's.
+ * One request from admission to its last byte: admit, send, try again before the first byte, at the model's fallback too.
+ * Owns that order and that each exchange ends once; who asks and for what was settled before, one try at one engine is
+ * answer-passage.ts's.
  */
-import type { IncomingHttpHeaders } from 'node:http';
 import type { Admission, Permit, RequestOutcome } from '@aim-gpu/qos';
 import { pushAnswerHeaders } from './answer-headers.js';
-import { EngineAnswer } from './engine-answer.js';
-import type { EngineRecord } from './engine-trust.js';
+import { AnswerPassage, type PassageOwner } from './answer-passage.js';
+import { isStranded } from './engine-trust.js';
 import { EngineWait, type WaitOwner } from './engine-wait.js';
-import { latenessOf } from './exchange-lateness.js';
+import { ExchangeFailures } from './exchange-failures.js';
 import { recordExchange } from './exchange-records.js';
 import type { ExchangeRequest, ExchangeTools } from './exchange-request.js';
-import {
-  type ExchangeState,
-  type ExchangeView,
-  instanceOf,
-  toExchangeView,
-} from './exchange-view.js';
+import { type ExchangeView, instanceOf, toExchangeView } from './exchange-view.js';
 import type { LiveExchange } from './live-exchanges.js';
 import {
-  engineSaidNo,
   internalError,
   modelUnavailable,
   type OpenAiError,
   refusalToOpenAi,
-  streamBroken,
   upstreamFailed,
 } from './openai-error.js';
 import type { PreemptCall, Preemptible } from './preempt-calls.js';
 import { refuse } from './refuse.js';
 import type { RequestSeries } from './request-series.js';
 import { isLastReady } from './served-models.js';
-import type { UpstreamCall, UpstreamFailure, UpstreamReceiver } from './upstream.js';
-import { upstreamRetryMs } from './upstream-retry.js';
+import type { UpstreamFailure } from './upstream.js';
 
-/** A permit is told that its request is alive no more often than that. */
-const TELL_MS = 1000;
 const CLIENT_GONE = 499;
-/** Tries in which an engine had the request, since it may be what they fail of; and tries that met no engine. */
-const MOST_BROKEN = 2;
-const MOST_UNREACHED = 2;
-const WHOLE = { whole: true } as const;
 
 /** An exchange under way. */
-export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, WaitOwner {
+export class Exchange implements LiveExchange, Preemptible, WaitOwner, PassageOwner {
   liveIndex: number = -1;
+  /** As its model gets it, or that model's fallback. */
+  request: ExchangeRequest;
   // Not `#`: private names double the price of making what each request makes.
   private readonly tools: ExchangeTools;
-  readonly request: ExchangeRequest;
-  private readonly series: RequestSeries;
-  private state: ExchangeState = 'waiting';
+  private series: RequestSeries;
+  private isOver: boolean = false;
   private permit: Permit | null = null;
   private preempt: PreemptCall | null = null;
-  private call: UpstreamCall | null = null;
   private wait: EngineWait | null = null;
-  /** When the last engine that could have answered it was lost with it; null while there are others. */
-  private lostMs: number | null = null;
+  /** The try under way or the last one; null while it waits for an engine. */
+  private passage: AnswerPassage | null = null;
+  private failures: ExchangeFailures | null = null;
   /** What to answer when there is no other try; null leaves it to the refusal. */
   private failure: OpenAiError | null = null;
-  private answer: EngineAnswer | null = null;
   private tries: number = 0;
-  /** The record of the engine that has it. */
-  private engine: EngineRecord | null = null;
-  /** Tries that failed, by whether an engine had the request. */
-  private broken: number = 0;
-  private unreached: number = 0;
-  private sentMs: number = 0;
-  private activeMs: number = 0;
-  private toldMs: number = 0;
 
   constructor(tools: ExchangeTools, request: ExchangeRequest) {
     this.tools = tools;
@@ -78,133 +55,89 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, Wa
 
   /** Asks to be admitted, and goes on from there. */
   start(): void {
-    const { qos, live, retries } = this.tools;
+    const { live, retries } = this.tools;
     live.add(this);
     retries.note(this.request.readMs);
-    const admission = qos.tryAdmit(this.request.admit);
-    if (admission !== null) {
-      this.admitted(admission);
-      return;
-    }
-    this.wait = new EngineWait(this.tools, this.request, this, null);
-    this.wait.follow(qos.admit(this.request.admit, { signal: this.wait.signal }));
+    this.admit();
   }
 
   /** The client's connection has closed, whether or not it had its answer. */
   clientGone(): void {
-    if (this.state === 'over') return;
+    if (this.isOver) return;
     this.cancel();
     this.end(CLIENT_GONE, 'client_gone');
   }
 
   /** The client has read on. */
   drained(): void {
-    this.activeMs = this.tools.clock.monoMs();
-    this.call?.resume();
+    this.passage?.resume();
   }
 
   check(nowMs: number): void {
-    if (this.state === 'over') return;
-    if (this.state === 'waiting') {
-      this.wait?.check();
+    if (this.isOver) return;
+    const { passage, request } = this;
+    if (passage === null) {
+      if (!isStranded(this.request, this.tools, null) || !this.fallBack()) this.wait?.check();
       return;
     }
-    const { request, sentMs, activeMs, answer } = this;
-    const late = latenessOf({ request, sentMs, activeMs, hasAnswer: answer !== null }, nowMs);
+    const late = passage.lateness(nowMs);
+    if (late === null) return;
+    const { response } = request;
     if (late === 'reader') {
-      request.response.destroy();
+      response.destroy();
       this.clientGone();
-    } else if (late === 'idle' && !request.response.headersSent) {
-      this.brokeOff(upstreamFailed('timeout'));
-    } else if (late !== null) this.late();
+    } else if (response.headersSent) passage.breakOff(504);
+    else if (late === 'idle') this.brokeOff(upstreamFailed('timeout'));
+    // Too late for another engine: the client has waited long enough.
+    else this.senseless(upstreamFailed('timeout'));
   }
 
   view(nowMs: number): ExchangeView {
-    const { request, permit, answer } = this;
-    // Shown after its end only while its client still reads.
-    const state = this.state === 'over' ? 'passing' : this.state;
-    return toExchangeView({ request, state, permit, answer }, nowMs);
+    const { request, permit, passage } = this;
+    // After its end it is shown only while its client still reads.
+    const isPassing = this.isOver || passage?.isPassing === true;
+    const state = isPassing ? 'passing' : passage === null ? 'waiting' : 'sent';
+    return toExchangeView({ request, state, permit, answer: passage?.answer ?? null }, nowMs);
   }
 
   /** The engine that has it will not answer any more: another one may. */
   abandon(instance: string): void {
-    if (this.state === 'sent' && this.answer === null && this.permit?.endpoint === instance)
-      this.lost(upstreamFailed('timeout'));
+    const { isOver, passage, permit } = this;
+    if (isOver || passage === null || passage.answer !== null) return;
+    if (permit?.endpoint === instance) this.lost(upstreamFailed('timeout'));
   }
 
-  began(status: number, headers: IncomingHttpHeaders): void {
-    this.activeMs = this.tools.clock.monoMs();
-    this.engine?.answered(this.activeMs);
-    this.lostMs = null;
-    if (status === 429 || status === 503) {
-      const { suspendMs, mostSuspendMs } = this.request;
-      const retryMs = upstreamRetryMs(headers);
-      const holdMs = Math.min(mostSuspendMs, Math.max(suspendMs, retryMs ?? 0));
-      this.broken += 1;
-      this.another(upstreamFailed('refused', retryMs), holdMs);
+  refused(retryMs: number | null): void {
+    const { suspendMs, mostSuspendMs } = this.request;
+    this.failing().refused();
+    const holdMs = Math.min(mostSuspendMs, Math.max(suspendMs, retryMs ?? 0));
+    if (this.permit !== null) this.tools.qos.suspend(this.permit.endpoint, holdMs);
+    // Full is not away: its model has an engine, and others wait for it.
+    this.again(upstreamFailed('refused', retryMs), false);
+  }
+
+  senseless(error: OpenAiError): void {
+    this.passage?.cancel();
+    this.sayNo(error);
+  }
+
+  failed({ kind }: UpstreamFailure): void {
+    const failure = upstreamFailed('connect');
+    if (kind === 'broken') {
+      this.lost(failure);
       return;
     }
-    if (status >= 300 && status < 400) {
-      // There is nowhere to go on to: engines are the directory's to name.
-      this.call?.cancel();
-      this.sayNo(engineSaidNo(status, null, null));
-      return;
-    }
-    this.answer = new EngineAnswer(status, headers, this.request);
-  }
-
-  data(chunk: Buffer): boolean {
-    const { answer } = this;
-    if (answer === null) return true;
-    const now = this.tools.clock.monoMs();
-    this.activeMs = now;
-    if (now - this.toldMs > TELL_MS) {
-      this.toldMs = now;
-      this.permit?.usage({});
-      this.engine?.answered(now);
-    }
-    const before = answer.events;
-    const bytes = answer.push(chunk, now);
-    if (answer.events > before) this.permit?.tokens(answer.events - before);
-    if (bytes.length === 0) return true;
-    const { response } = this.request;
-    if (!response.headersSent && !this.begin(answer, null)) return false;
-    return response.pass(bytes);
-  }
-
-  ended(): void {
-    const { answer } = this;
-    if (answer === null) return;
-    const { response } = this.request;
-    const isWhole = answer.tap === null;
-    const rest = answer.end();
-    if (!response.headersSent && !this.begin(answer, isWhole ? rest.length : null)) return;
-    response.finish(rest);
-    this.end(answer.status, outcomeOf(answer.status));
-  }
-
-  failed(failure: UpstreamFailure): void {
-    this.tools.logger.warn('engine-unreachable', {
-      instance: this.permit?.endpoint,
-      requestId: this.request.requestId,
-      code: failure.code,
-    });
-    if (this.request.response.headersSent) this.breakOff(502);
-    else if (failure.kind === 'broken') this.lost(upstreamFailed('connect'));
-    else {
-      this.unreached += 1;
-      this.another(upstreamFailed('connect'));
-    }
+    this.failing().notReached();
+    this.leaveAlone();
+    this.again(failure, true);
   }
 
   /** The endpoint is needed for a higher band. */
   preempted(): void {
+    if (this.isOver || this.passage === null) return;
     // The engine is well, and what to answer is qos's to say.
-    if (this.state === 'sent') this.again(null);
-    else if (this.state === 'passing') {
-      this.cancel();
-      this.breakOff(503);
-    }
+    if (this.passage.isPassing) this.passage.breakOff(503);
+    else this.again(null, false);
   }
 
   /** Something here is wrong; the client gets an end all the same. */
@@ -213,7 +146,7 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, Wa
       requestId: this.request.requestId,
       message: error instanceof Error ? error.message : 'unknown',
     });
-    if (this.state === 'over') return;
+    if (this.isOver) return;
     this.cancel();
     const { response } = this.request;
     if (response.headersSent) response.destroy();
@@ -222,45 +155,50 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, Wa
   }
 
   admitted(admission: Admission): void {
-    if (this.state === 'over') {
-      if (admission.ok) admission.permit.done('client_gone');
-      return;
-    }
+    this.wait = null;
     if (admission.ok) {
       this.send(admission.permit);
       return;
     }
+    this.permit = null;
+    if (admission.reason === 'no_endpoint' && this.fallBack()) return;
     const headers = this.answerHeaders([], null, admission.queueMs);
     if (admission.reason === 'preempted') headers.push('x-qos-preempted', 'true');
     const error = this.failure ?? refusalToOpenAi(admission);
-    this.permit = null;
     this.end(refuse(this.request.response, error, headers), 'refused');
   }
 
   unserved(retryAfterMs: number | null): void {
+    if (this.fallBack()) return;
     this.sayNo(modelUnavailable(this.request.admit.model, retryAfterMs));
   }
 
+  private admit(): void {
+    const { tools, request } = this;
+    const admission = tools.qos.tryAdmit(request.admit);
+    if (admission !== null) {
+      this.admitted(admission);
+      return;
+    }
+    if (isStranded(this.request, this.tools, null) && this.fallBack()) return;
+    this.wait = new EngineWait(tools, request, this, null);
+    this.wait.follow(tools.qos.admit(request.admit, { signal: this.wait.signal }));
+  }
+
   private send(permit: Permit): void {
-    const { served, upstreams, clock } = this.tools;
-    const { request } = this;
-    this.wait = null;
+    const { tools, request } = this;
     this.permit = permit;
-    this.state = 'sent';
-    const endpoint = served.find(request.admit.model)?.endpoints.get(permit.endpoint);
+    this.passage = new AnswerPassage(this, tools, request, permit);
+    const endpoint = tools.served.find(request.admit.model)?.endpoints.get(permit.endpoint);
     if (endpoint === undefined) {
-      this.unreached += 1;
-      this.again(modelUnavailable(request.admit.model, null));
+      this.failing().notReached();
+      this.again(modelUnavailable(request.admit.model, null), true);
       return;
     }
     this.tries += 1;
-    this.engine = this.tools.trust.of(permit.endpoint);
-    this.sentMs = clock.monoMs();
-    this.activeMs = this.sentMs;
-    this.toldMs = this.sentMs;
-    this.preempt ??= this.tools.preempts.lend(this);
+    this.preempt ??= tools.preempts.lend(this);
     permit.onPreempt = this.preempt.ring;
-    this.call = upstreams.send(endpoint.address, request, this);
+    this.passage.send(endpoint.address);
   }
 
   /** The engine that had it is gone: another one answers or, when there is none, the next process of this one. */
@@ -268,76 +206,66 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, Wa
     const { permit, tools, request } = this;
     const isLast =
       permit !== null && isLastReady(tools.served.find(request.admit.model), permit.endpoint);
-    this.lostMs = isLast ? tools.clock.monoMs() : null;
+    this.failing().lostMs = isLast ? tools.clock.monoMs() : null;
     this.brokeOff(failure);
   }
 
   /** The engine had it and did not answer it. It is left alone when others fared like this one. */
   private brokeOff(failure: OpenAiError): void {
-    this.broken += 1;
-    const isBad = this.engine?.broke(this.request.requestId, this.tools.clock.monoMs());
-    if (isBad === true) this.another(failure);
-    else this.again(failure);
+    this.failing().brokeOff();
+    const { engine } = this.passage ?? {};
+    const isBad = engine?.broke(this.request.requestId, this.tools.clock.monoMs());
+    if (isBad === true) this.leaveAlone();
+    this.again(failure, true);
   }
 
-  /** The engine answers nobody now: it is left alone for a while, and another one is tried. */
-  private another(failure: OpenAiError, suspendMs: number = this.request.suspendMs): void {
-    const { permit } = this;
-    if (permit !== null) this.tools.qos.suspend(permit.endpoint, suspendMs);
-    this.again(failure);
+  /** The engine answers nobody for a while. */
+  private leaveAlone(): void {
+    const { permit, passage, tools, request } = this;
+    if (permit !== null) tools.qos.suspend(permit.endpoint, request.suspendMs);
+    passage?.engine.leaveAlone(tools.clock.monoMs() + request.suspendMs);
   }
 
   /** Nothing has reached the client: another engine may be tried, within reason. */
-  private again(failure: OpenAiError | null): void {
-    const { permit } = this;
+  private again(failure: OpenAiError | null, isAway: boolean): void {
+    const { permit, tools, failures } = this;
     if (permit === null) return;
-    this.call?.cancel();
-    this.call = null;
-    this.answer = null;
+    this.passage?.cancel();
+    this.passage = null;
     this.failure = failure;
-    if (failure !== null && !this.mayRepeat()) {
-      this.sayNo(failure);
+    if (isAway && isStranded(this.request, tools, permit.endpoint) && this.fallBack()) return;
+    if (failure !== null && failures?.mayRepeat(tools.retries, tools.clock.monoMs()) !== true) {
+      if (!isAway || !this.fallBack()) this.sayNo(failure);
       return;
     }
-    this.state = 'waiting';
-    this.wait = new EngineWait(this.tools, this.request, this, this.lostMs);
+    this.wait = new EngineWait(tools, this.request, this, failures?.lostMs ?? null);
     this.wait.follow(permit.retry({ signal: this.wait.signal }));
   }
 
-  private mayRepeat(): boolean {
-    if (this.broken >= MOST_BROKEN) return false;
-    // Who waits for an engine to come back is no load on one that is there.
-    if (this.lostMs !== null) return true;
-    const { retries, clock } = this.tools;
-    return this.unreached < MOST_UNREACHED && retries.take(clock.monoMs());
-  }
-
-  /** Headers go out with the first content, so that until then another engine may be tried. False: preempted. */
-  private begin(answer: EngineAnswer, contentLength: number | null): boolean {
-    const { response } = this.request;
-    const { permit } = this;
-    if (permit === null) return false;
-    if (!permit.firstByte(answer.tap === null ? WHOLE : undefined)) {
-      this.again(null);
-      return false;
+  /** Its model cannot answer it: its fallback does. False when there is none that could. */
+  private fallBack(): boolean {
+    const { tools, permit, failures } = this;
+    const next = failures?.isHarmless === false ? null : (this.request.fallback?.take() ?? null);
+    if (next === null) return false;
+    this.cancel();
+    if (permit !== null) {
+      permit.onPreempt = null;
+      // What was not answered costs its tenant nothing.
+      permit.usage({ promptTokens: 0, outputTokens: 0 });
+      permit.done('failed');
     }
-    this.state = 'passing';
-    const headers = answer.headersFor(contentLength);
-    response.begin(answer.status, this.answerHeaders(headers, permit.endpoint, permit.queueMs));
-    // One that is known in whole is written once; nothing waits for its client to read.
-    if (contentLength === null) response.watchDrain();
+    this.permit = null;
+    this.passage = null;
+    if (failures !== null) failures.lostMs = null;
+    this.request = next;
+    this.series = tools.series.of(next.admit);
+    this.admit();
     return true;
   }
 
-  /** Too late for another engine: the client has waited long enough. */
-  private late(): void {
-    this.call?.cancel();
-    const { response } = this.request;
-    if (response.headersSent) {
-      this.breakOff(504);
-      return;
-    }
-    this.sayNo(upstreamFailed('timeout'));
+  private failing(): ExchangeFailures {
+    this.failures ??= new ExchangeFailures();
+    return this.failures;
   }
 
   /** Nothing has reached the client, and nothing will but this. */
@@ -348,24 +276,18 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, Wa
     this.end(refuse(request.response, error, headers), 'failed');
   }
 
-  /** After the first byte there is no other engine to try: a stream says so and ends without [DONE]. */
-  private breakOff(code: 502 | 503 | 504): void {
-    const { response } = this.request;
-    if (this.answer?.tap != null && !response.destroyed)
-      response.finish(Buffer.from(streamBroken(code)));
-    else response.destroy();
-    this.end(code, code === 503 ? 'preempted' : 'failed');
-  }
-
   private cancel(): void {
-    this.call?.cancel();
+    this.passage?.cancel();
     this.wait?.cancel();
+    this.wait = null;
   }
 
-  private end(code: number, outcome: RequestOutcome): void {
-    if (this.state === 'over') return;
-    this.state = 'over';
-    const { tools, request, permit, answer, series, tries } = this;
+  /** Once; whatever comes later finds it over. */
+  end(code: number, outcome: RequestOutcome): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    const { tools, request, permit, series, tries } = this;
+    const answer = this.passage?.answer ?? null;
     const durationMs = tools.clock.monoMs() - request.readMs;
     tools.live.remove(this);
     try {
@@ -380,18 +302,11 @@ export class Exchange implements UpstreamReceiver, LiveExchange, Preemptible, Wa
     this.preempt = null;
     if (permit !== null && outcome === 'complete' && request.prefixes.length > 0)
       tools.affinity.note(request.prefixes, permit.endpoint);
-    this.call = null;
     this.wait = null;
-    this.engine = null;
   }
 
   /** With what every answer tells added. */
   private answerHeaders(headers: string[], instance: string | null, queueMs: number): string[] {
     return pushAnswerHeaders(headers, this.request, this.tools, { instance, queueMs });
   }
-}
-
-function outcomeOf(status: number): RequestOutcome {
-  if (status < 400) return 'complete';
-  return status < 500 ? 'invalid' : 'failed';
 }

@@ -19,7 +19,7 @@ import { toBandTimeouts } from './band-timeouts.js';
 import { createBodyBudget } from './body-budget.js';
 import { createCallerMemo } from './caller-memo.js';
 import { scrapeEngines } from './engine-scrape.js';
-import { createEngineTrust } from './engine-trust.js';
+import { createEngineTrust, type EngineTrust } from './engine-trust.js';
 import type { Gateway, GatewayOptions } from './gateway-options.js';
 import type { HandlerTools, RequestLimits } from './incoming.js';
 import { closeServer, listen } from './listening.js';
@@ -73,6 +73,7 @@ class HttpGateway implements Gateway {
   private readonly timeouts: Readonly<Record<Band, BandTimeouts>>;
   private readonly series: ReturnType<typeof createRequestMetrics>;
   private readonly snapshots: SnapshotKeeper | null;
+  private readonly trust: EngineTrust = createEngineTrust();
   private readonly stops: (() => void)[] = [];
   private readonly servers: Server[] = [];
   private readonly answers: ReturnType<typeof createOpenAnswers> = createOpenAnswers();
@@ -113,10 +114,9 @@ class HttpGateway implements Gateway {
         ? null
         : createSnapshotKeeper({ qos: this.qos, store, clock, logger, name: 'gateway-qos' });
     if (sample !== undefined) {
-      const { served, live, qos } = this;
-      this.stops.push(
-        scrapeEngines({ sample, everyMs: sampleEveryMs, served, live, qos, clock, logger }),
-      );
+      const { served, live, qos, trust } = this;
+      const everyMs = sampleEveryMs;
+      this.stops.push(scrapeEngines({ sample, everyMs, served, live, qos, trust, clock, logger }));
     }
   }
 
@@ -186,7 +186,7 @@ class HttpGateway implements Gateway {
       series: this.series,
       timeouts: this.timeouts,
       retries: createRetryBudget(RETRIES),
-      trust: createEngineTrust(),
+      trust: this.trust,
       traffic: createTenantTraffic(limits),
       affinity: createPrefixAffinity(),
       preempts: createPreemptCalls(),

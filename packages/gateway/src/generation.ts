@@ -1,12 +1,13 @@
 /**
- * From a body to an exchange: what is asked, of which model, in which band, on whose account. Everything that is settled
- * between the path and the admission; owns no connection.
+ * From a body to an exchange: what is asked, of which model, and who answers it when that one is away. Everything that
+ * is settled between the path and the admission; owns no connection.
  */
 import type { IncomingMessage } from 'node:http';
 import { chooseBand } from './band-choice.js';
 import { Exchange } from './exchange.js';
-import { forwardedHeaders } from './header-hygiene.js';
+import { fallbackOf, toExchangeRequest, type Understood } from './exchange-preparation.js';
 import type { HandlerTools, Incoming } from './incoming.js';
+import type { HoldOutcome } from './model-hold.js';
 import {
   badRequest,
   bodiesFull,
@@ -15,20 +16,9 @@ import {
   retryShed,
 } from './openai-error.js';
 import { readBody } from './request-body.js';
-import { type RequestFacts, readFacts, toEngineBody, toPrompt } from './request-facts.js';
+import { readFacts } from './request-facts.js';
 import type { Served } from './served-models.js';
 import type { Caller } from './tenants.js';
-import { continueTrace } from './trace-context.js';
-
-/** A request whose body was understood. */
-interface Understood {
-  readonly caller: Caller;
-  /** Without its query, which may hold what no log should. */
-  readonly path: string;
-  readonly facts: RequestFacts;
-  readonly readMs: number;
-  readonly asked: Served;
-}
 
 /** Reads the body of a request for an answer and goes on from there. */
 export function generate(
@@ -79,89 +69,73 @@ function understand(
     begin(tools, incoming, understood, asked);
     return;
   }
-  const fallback =
-    asked.model.fallback === null ? undefined : tools.served.find(asked.model.fallback);
+  const fallback = fallbackOf(tools, asked);
   if (fallback !== undefined && fallback.ready > 0) begin(tools, incoming, understood, fallback);
-  else waitForModel(tools, incoming, understood);
+  else waitForModel(tools, incoming, understood, fallback);
 }
 
-function waitForModel(tools: HandlerTools, incoming: Incoming, understood: Understood): void {
+function waitForModel(
+  tools: HandlerTools,
+  incoming: Incoming,
+  understood: Understood,
+  fallback: Served | undefined,
+): void {
   const { caller, facts, readMs, asked } = understood;
   const wait = new AbortController();
   incoming.hold = wait;
-  tools.holds
-    .hold({ model: asked.model.workload, sinceMs: readMs, wait })
+  // A model that is parked is woken; nobody else has to be for it.
+  const isWoken = asked.model.parked === true && fallback?.model.parked === true;
+  const candidates = fallback === undefined || isWoken ? [asked] : [asked, fallback];
+  firstReady(tools, candidates, readMs, wait)
     .then((outcome) => {
       incoming.hold = null;
-      if (outcome === 'ready') return begin(tools, incoming, understood, asked);
+      if ('model' in outcome) return begin(tools, incoming, understood, outcome);
       const error = modelUnavailable(facts.model, outcome.retryAfterMs);
       const band = chooseBand(incoming.request.headers, facts.serviceTier, caller, asked.model);
       incoming.reject(error, { tenant: caller.name, model: asked.model.workload, band });
     })
-    .catch((error: unknown) => incoming.fail(error));
+    .catch((error: unknown) => incoming.fail(error))
+    .finally(() => wait.abort());
+}
+
+/** Holds a request for several models; whichever is ready first, or what became of the wait for the first one. */
+function firstReady(
+  { holds, served }: HandlerTools,
+  candidates: readonly Served[],
+  sinceMs: number,
+  wait: AbortController,
+): Promise<Served | Exclude<HoldOutcome, 'ready'>> {
+  return new Promise((resolve, reject) => {
+    const ended = candidates.map(async (candidate) => {
+      const outcome = await holds.hold({ model: candidate.model.workload, sinceMs, wait });
+      if (outcome === 'ready') resolve(served.find(candidate.model.workload) ?? candidate);
+      return outcome;
+    });
+    Promise.all(ended).then(([first]) => {
+      if (first !== undefined && first !== 'ready') resolve(first);
+    }, reject);
+  });
 }
 
 function begin(
   tools: HandlerTools,
   incoming: Incoming,
-  { caller, path, facts, readMs, asked }: Understood,
-  { model, ready }: Served,
+  understood: Understood,
+  served: Served,
 ): void {
-  const { request, response, requestId } = incoming;
-  const { headers } = request;
-  const { limits } = tools;
-  const band = chooseBand(headers, facts.serviceTier, caller, model);
+  const { caller, facts, readMs } = understood;
+  const { headers } = incoming.request;
   if (!mayRepeat(tools, caller, headers, readMs)) {
+    const { model } = served;
+    const band = chooseBand(headers, facts.serviceTier, caller, model);
     incoming.reject(retryShed(1000), { tenant: caller.name, model: model.workload, band });
     return;
   }
-  const accounts = caller.accounts(model);
-  const prefixes = ready > 1 ? tools.affinity.digest(model.workload, toPrompt(facts)) : NO_PREFIXES;
-  const trace = continueTrace(header(headers['traceparent']), requestId);
-  const forwarded = forwardedHeaders(headers);
-  forwarded.push('x-request-id', requestId, 'traceparent', trace.traceparent);
-  const { maxModelLen } = model;
-  // Each prompt is a sequence of its own, and no sequence goes beyond the model's context.
-  const sequences = facts.prompts * facts.answers;
-  const most = facts.maxOutputTokens;
-  const exchange = new Exchange(tools, {
-    response,
-    requestId,
-    traceId: trace.traceId,
-    readMs,
-    method: request.method ?? 'POST',
-    path: request.url ?? path,
-    headers: forwarded,
-    admit: {
-      tenant: caller.name,
-      model: model.workload,
-      band,
-      promptTokens: Math.min(facts.promptTokens, maxModelLen * facts.prompts),
-      leastPromptTokens: facts.leastPromptTokens,
-      leastTokensOfOne: facts.leastTokensOfOne,
-      maxOutputTokens: most === null ? null : Math.min(most, maxModelLen) * sequences,
-      answers: sequences,
-      weight: caller.weight,
-      limits: accounts,
-      bytes: facts.body.length,
-      ttftMs: toMs(headers['x-aim-ttft-ms']),
-      deadlineMs: toMs(headers['x-aim-deadline-ms']),
-      origin: path,
-      affinity: prefixes.length > 0 ? tools.affinity.find(prefixes) : null,
-    },
-    accounts,
-    prefixes,
-    body: toEngineBody(facts, { model: model === asked.model ? null : model.workload }),
-    stripUsage: facts.addUsage,
-    mostTokens: maxModelLen * sequences,
-    timeouts: tools.timeouts[band],
-    suspendMs: limits.suspendMs,
-    mostSuspendMs: Math.max(limits.suspendMs, limits.holdMs),
-  });
+  const exchange = new Exchange(tools, toExchangeRequest(tools, incoming, understood, served));
   incoming.exchange = exchange;
   exchange.start();
   // It may have hung up while its model was waited for; then no event tells any more.
-  if (response.destroyed) exchange.clientGone();
+  if (incoming.response.destroyed) exchange.clientGone();
 }
 
 /** Whether a request may go on: repeats of a tenant with too many of them wait for nobody's first try. */
@@ -177,17 +151,4 @@ function mayRepeat(
     return true;
   }
   return traffic.mayRepeat(caller.name, readMs) || qos.waiting === 0;
-}
-
-const NO_PREFIXES: readonly string[] = [];
-
-function header(value: string | string[] | undefined): string | undefined {
-  return typeof value === 'string' ? value : undefined;
-}
-
-/** A header that is no time is ignored: a client's wish must not cost it the answer. */
-function toMs(value: string | string[] | undefined): number | null {
-  if (typeof value !== 'string') return null;
-  const ms = Number(value);
-  return Number.isFinite(ms) && ms > 0 ? ms : null;
 }

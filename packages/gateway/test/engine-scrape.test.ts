@@ -2,6 +2,7 @@ import type { EngineSample } from '@aim-gpu/core';
 import { createManualClock, createRecordingLogger } from '@aim-gpu/core/testing';
 import { expect, test } from 'vitest';
 import { scrapeEngines } from '../src/engine-scrape.js';
+import { createEngineTrust } from '../src/engine-trust.js';
 import type { LiveExchanges } from '../src/live-exchanges.js';
 import type { ServedModels } from '../src/served-models.js';
 
@@ -43,6 +44,7 @@ function aScrape() {
         seen.suspended += 1;
       },
     },
+    trust: createEngineTrust(),
     clock,
     logger: createRecordingLogger(),
   });
