@@ -25,7 +25,7 @@ export interface RequestFacts {
   /** For one answer. */
   readonly maxOutputTokens: number | null;
   readonly serviceTier: string | null;
-  /** Answers asked for at once to each prompt (`n`), 1 unless said. */
+  /** Answers asked for at once to each prompt (`n`), 1 unless said, 128 at most. */
   readonly answers: number;
   /** Where the prompt is; null when there is none under a known name. */
   readonly promptSpan: JsonSpan | null;
@@ -54,6 +54,8 @@ const WITHOUT_OUTPUT: ReadonlySet<string> = new Set([
 const RESPONSES_PATH = '/v1/responses';
 /** Tokens of an image in common vision models, 512 to 1500. */
 const TOKENS_PER_FILE = 1000;
+/** OpenAI's own bound of `n`. A number alone must not make a request look like more than an engine can do. */
+const MOST_ANSWERS = 128;
 /** Longer names are not looked at, nor are other values that cannot mean anything. */
 const MAX_MODEL_BYTES = 1024;
 const MAX_VALUE_BYTES = 64;
@@ -121,7 +123,7 @@ export function readFacts(
         countAt(body, fields.get('max_output_tokens')) ??
         countAt(body, fields.get('max_tokens'))),
     serviceTier: tier,
-    answers: countAt(body, fields.get('n')) ?? 1,
+    answers: Math.min(MOST_ANSWERS, countAt(body, fields.get('n')) ?? 1),
     promptSpan: fields.get('messages') ?? fields.get('prompt') ?? fields.get('input') ?? null,
     modelSpan,
     streamOptionsSpan,

@@ -87,6 +87,14 @@ describe('counts', () => {
     const facts = factsOf({ model: 'm', prompt: ['a', 'b'], n: 3, max_tokens: 7 }, COMPLETIONS);
     expect(facts).toMatchObject({ prompts: 2, answers: 3, maxOutputTokens: 7 });
   });
+
+  it.each([
+    ['{"model":"m","n":1000000000}', 128],
+    ['{"model":"m","n":"4"}', 4],
+    ['{"model":"m","n":0}', 1],
+  ])('of answers are bounded: %s', (text, answers) => {
+    expect(factsOf(text).answers).toBe(answers);
+  });
 });
 
 describe('a model’s name', () => {
