@@ -90,9 +90,12 @@ function waitForModel(
     .then((outcome) => {
       incoming.hold = null;
       if ('model' in outcome) return begin(tools, incoming, understood, outcome);
-      const error = modelUnavailable(facts.model, outcome.retryAfterMs);
-      const band = chooseBand(incoming.request.headers, facts.serviceTier, caller, asked.model);
-      incoming.reject(error, { tenant: caller.name, model: asked.model.workload, band });
+      const { model } = asked;
+      const band = chooseBand(incoming.request.headers, facts.serviceTier, caller, model);
+      const queueMs = tools.clock.monoMs() - readMs;
+      const known = { tenant: caller.name, model: model.workload, band, queueMs };
+      if (incoming.response.destroyed) incoming.abandoned(known);
+      else incoming.reject(modelUnavailable(facts.model, outcome.retryAfterMs), known);
     })
     .catch((error: unknown) => incoming.fail(error))
     .finally(() => wait.abort());

@@ -3,7 +3,7 @@
  * exchange. Owns that all of it ends with the connection, and the way to say no before admission.
  */
 import type { IncomingMessage } from 'node:http';
-import type { Band, IdSource, MetricLabels } from '@aim-gpu/core';
+import type { Band, IdSource } from '@aim-gpu/core';
 import type { BandTimeouts } from './band-timeouts.js';
 import {
   type BodyBounds,
@@ -17,6 +17,7 @@ import type { Exchange } from './exchange.js';
 import type { ExchangeTools } from './exchange-request.js';
 import type { OpenAnswers } from './open-answers.js';
 import { internalError, type OpenAiError } from './openai-error.js';
+import { type KnownOfRequest, recordRefusal } from './refusal-records.js';
 import { refuse } from './refuse.js';
 import type { BodyHolder } from './request-body.js';
 import type { TenantTraffic } from './tenant-traffic.js';
@@ -55,6 +56,10 @@ export interface RequestLimits extends BodyBounds {
   /** How long an engine that could not be reached is left alone. */
   readonly suspendMs: number;
 }
+
+const CLIENT_GONE = 499;
+/** Answers to requests whose rest cannot be told from the next one. */
+const ENDS_CONNECTION: ReadonlySet<number> = new Set([413, 415, 417]);
 
 /** One request, with what is open for it. */
 export class Incoming implements ResponseOwner, BodyHolder {
@@ -122,26 +127,26 @@ export class Incoming implements ResponseOwner, BodyHolder {
     tools.bodies.resize(tenant, bodyBytes, 0);
   }
 
-  /** Says no before admission, and counts it. Labels hold names that exist, never what a client made up. */
-  reject(error: OpenAiError, labels: MetricLabels = {}): void {
-    const { request, response } = this;
+  /** Says no before admission, and writes it down. */
+  reject(error: OpenAiError, known: KnownOfRequest = {}): void {
+    const { tools, request, response, requestId } = this;
     this.letGoOfBody();
-    const { sink } = this.tools.series;
-    const counted = { ...labels, code: String(error.status) };
-    sink.count('aim_gpu_requests_total', counted);
-    sink.count('aim_gpu_rejects_total', {
-      ...counted,
-      reason: error.body.error.code ?? 'bad_request',
-    });
-    const band = labels['band'];
-    const headers = ['x-request-id', this.requestId];
-    if (band !== undefined) headers.push('x-aim-band', band);
+    const reason = error.body.error.code ?? 'bad_request';
+    recordRefusal(tools, { request, requestId, code: error.status, reason, known });
+    const headers = ['x-request-id', requestId];
+    if (known.band !== undefined) headers.push('x-aim-band', known.band);
+    if (known.queueMs !== undefined) headers.push('x-aim-queue-ms', known.queueMs.toFixed(1));
     // What is left of a body that nobody reads would be taken for the next request. Node reads on and forgets one that
     // was not begun, but not one whose reading was stopped.
     const isStopped = request.readableFlowing === false;
-    if (error.status === 413 || error.status === 415 || isStopped)
-      headers.push('connection', 'close');
+    if (ENDS_CONNECTION.has(error.status) || isStopped) headers.push('connection', 'close');
     refuse(response, error, headers);
+  }
+
+  /** Its client has left before it was admitted. */
+  abandoned(known: KnownOfRequest): void {
+    const { tools, request, requestId } = this;
+    recordRefusal(tools, { request, requestId, code: CLIENT_GONE, reason: null, known });
   }
 
   /** Something here is wrong; the client gets an end all the same. */

@@ -14,25 +14,31 @@ const PROMPT = 'my darkest secret';
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
 const PARENT = 'b7ad6b7169203331';
 
+const HOLD_MS = 20;
+
 let engine: FakeEngine;
 let bench: Bench;
 let log: AccessRecord[];
 beforeEach(async () => {
   log = [];
   engine = await startFakeEngine();
-  const tenant = aTenant({ name: tenantName('team-a'), keys: [{ kind: 'env', name: 'KEY' }] });
-  bench = await startBench(MODELS, {
-    tenants: [tenant],
-    env: { KEY: 'sk-secret' },
-    accessLog: (record) => void log.push(record),
-    limits: { holdMs: 20, suspendMs: 1 },
-  });
-  bench.directory.set('chat', [engine]);
+  await start(HOLD_MS);
 });
 afterEach(async () => {
   await bench.close();
   await engine.close();
 });
+
+async function start(holdMs: number): Promise<void> {
+  const tenant = aTenant({ name: tenantName('team-a'), keys: [{ kind: 'env', name: 'KEY' }] });
+  bench = await startBench(MODELS, {
+    tenants: [tenant],
+    env: { KEY: 'sk-secret' },
+    accessLog: (record) => void log.push(record),
+    limits: { holdMs, suspendMs: 1, maxBodyBytes: 1_000_000 },
+  });
+  bench.directory.set('chat', [engine]);
+}
 
 const ask = (extra: object = {}, init: RequestInit & { path?: string } = {}): Promise<Response> =>
   fetch(`${bench.url}${init.path ?? '/v1/chat/completions'}`, {
@@ -96,6 +102,69 @@ describe('the access log', () => {
     abort.abort();
     await until(() => log.length === 1);
     expect(log[0]).toMatchObject({ code: 499, instance: 'chat-0' });
+  });
+
+  it.each([
+    ['without a key', 401, {}, { headers: { authorization: '' } }, { tenant: null, model: null }],
+    ['with a wrong one', 401, {}, { headers: { authorization: 'Bearer sk-x' } }, { tenant: null }],
+    ['of no model', 404, { model: 'sk-made-up' }, {}, { tenant: 'team-a', model: null }],
+    ['of no path', 404, {}, { path: '/v2/secret' }, { tenant: null, path: '/v2/secret' }],
+    [
+      'of a path without end',
+      404,
+      {},
+      { path: `/${'x'.repeat(900)}` },
+      { path: `/${'x'.repeat(255)}` },
+    ],
+    ['with too much', 413, { pad: 'x'.repeat(2_000_000) }, {}, { tenant: 'team-a' }],
+    [
+      'for a model that is away',
+      503,
+      { model: 'away' },
+      {},
+      { tenant: 'team-a', model: 'away', band: 'standard', tries: 0 },
+    ],
+  ])('has a record of a request %s', async (_, code, extra, init, known) => {
+    const response = await ask(extra, init);
+    expect(response.status).toBe(code);
+    await response.text();
+    expect(log).toHaveLength(1);
+    expect(log[0]).toMatchObject({
+      requestId: response.headers.get('x-request-id'),
+      code,
+      instance: null,
+      ...known,
+    });
+    expect(JSON.stringify(log)).not.toMatch(/sk-|darkest/);
+  });
+
+  it('has a record of what is refused while the gateway drains', async () => {
+    const drained = bench.gateway.drain();
+    expect((await ask()).status).toBe(503);
+    expect(log[0]).toMatchObject({ code: 503, tenant: 'team-a', model: null });
+    await drained;
+  });
+
+  it('tells how long a request was held in vain, and its client too', async () => {
+    const response = await ask({ model: 'away' });
+    const queueMs = Number(response.headers.get('x-aim-queue-ms'));
+    expect(queueMs).toBeGreaterThanOrEqual(HOLD_MS - 1);
+    expect(log[0]?.queueMs).toBeCloseTo(queueMs, 0);
+    expect(log[0]?.durationMs).toBe(log[0]?.queueMs);
+  });
+
+  it('tells 499 for a client that left while it was held', async () => {
+    await bench.close();
+    await start(5_000);
+    const gone = new AbortController();
+    const asked = ask({ model: 'away' }, { signal: gone.signal });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    gone.abort();
+    await expect(asked).rejects.toThrow();
+    await until(() => log.length === 1);
+    expect(log[0]).toMatchObject({ code: 499, model: 'away', tenant: 'team-a' });
+    const rejects = bench.metrics.records.filter(({ name }) => name === 'aim_gpu_rejects_total');
+    expect(rejects).toEqual([]);
   });
 
   it('holds nothing of prompts, answers and keys, whatever happened', async () => {
