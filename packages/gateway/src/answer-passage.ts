@@ -31,6 +31,7 @@ export interface PassageOwner {
 /** A permit is told that its request is alive no more often than that. */
 const TELL_MS = 1000;
 const WHOLE = { whole: true } as const;
+const NOTHING = Buffer.alloc(0);
 
 /** One try. */
 export class AnswerPassage implements UpstreamReceiver {
@@ -146,6 +147,10 @@ export class AnswerPassage implements UpstreamReceiver {
       return false;
     }
     this.isPassing = true;
+    // Nobody else is asked from here on.
+    request.body = NOTHING;
+    request.fallback = null;
+    request.holder.letGoOfBody();
     const about = { instance: permit.endpoint, queueMs: permit.queueMs };
     const headers = pushAnswerHeaders(answer.headersFor(contentLength), request, this.tools, about);
     const { response } = request;

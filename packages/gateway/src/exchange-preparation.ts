@@ -79,6 +79,7 @@ export function toExchangeRequest(
     accounts,
     prefixes,
     body: toEngineBody(facts, { model: isAsked ? null : model.workload }),
+    holder: incoming,
     stripUsage: facts.addUsage,
     mostTokens: maxModelLen * sequences,
     timeouts: tools.timeouts[band],

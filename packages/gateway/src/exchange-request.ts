@@ -56,8 +56,10 @@ export interface ExchangeRequest {
   readonly accounts: readonly LimitSubject[];
   /** Digests of the prompt's beginnings, for the next request that begins alike; none where there is one engine only. */
   readonly prefixes: readonly string[];
-  /** Bytes for the engine. */
-  readonly body: Buffer;
+  /** Bytes for the engine; none once no other try is possible. */
+  body: Buffer;
+  /** Who is told that they need no room any more. */
+  readonly holder: { letGoOfBody(): void };
   /** Whether the usage in a stream was the gateway's wish alone. */
   readonly stripUsage: boolean;
   /** No answer can have more tokens than that. */
@@ -67,5 +69,5 @@ export interface ExchangeRequest {
   readonly suspendMs: number;
   readonly mostSuspendMs: number;
   /** Null for a model without one, and for a request that has come to it. */
-  readonly fallback: RequestFallback | null;
+  fallback: RequestFallback | null;
 }

@@ -123,6 +123,25 @@ describe('bodies of one tenant', () => {
   });
 });
 
+describe('the body of a stream', () => {
+  it('counts until its first content has passed', async () => {
+    engine.behave('pause');
+    const streams = [];
+    for (let index = 0; index < 3; index += 1) {
+      const stream = await fetch(`${bench.url}/v1/completions`, {
+        method: 'POST',
+        headers: { authorization: 'Bearer key-of-a' },
+        body: bodyOf(1_500, 'chat', { stream: true }),
+      });
+      expect(stream.status).toBe(200);
+      streams.push(stream);
+    }
+    expect(engine.seen).toHaveLength(3);
+    engine.finish();
+    for (const stream of streams) expect(await stream.text()).toContain('[DONE]');
+  });
+});
+
 describe('bodies of all tenants', () => {
   it('hold what the gateway gives them at most; those that are not large pass beyond it', async () => {
     hang('a', { announced: 1_500 });
