@@ -12,6 +12,7 @@ import { type AdminRoute, toOpenApi } from './admin-openapi.js';
 import { drainSchema, endpointsSchema, queuesSchema, requestsSchema } from './admin-schema.js';
 import { tenantRoutes } from './admin-tenants.js';
 import type { LiveExchanges } from './live-exchanges.js';
+import { isLoopbackHost } from './loopback.js';
 import type { ServedModels } from './served-models.js';
 import type { TenantAdmin } from './tenant-changes.js';
 
@@ -40,6 +41,9 @@ export function createAdminApp(sources: AdminSources): Hono {
     if (context.req.method !== 'GET' && context.req.header('origin') !== undefined)
       return refuse('ERR_ORIGIN_REFUSED', 'denied', 'this is not for pages in browsers');
     const isOpen = OPEN.has(context.req.path);
+    // Without a token it listens on loopback only, and a name of anybody's may lead there.
+    if (token === null && !isOpen && !isLoopbackHost(context.req.header('host')))
+      return refuse(...WRONG_HOST);
     if (token !== null && !isOpen && !isBearer(context, token))
       return refuse('ERR_TOKEN_REFUSED', 'denied', 'send the admin token as a bearer token');
     return await next();
@@ -75,6 +79,13 @@ const NO_TOKEN = [
   'denied',
   'keys and limits are changed with an admin token only',
   'start with AIM_GPU_ADMIN_TOKEN set',
+] as const;
+
+const WRONG_HOST = [
+  'ERR_HOST_REFUSED',
+  'denied',
+  'without a token this answers to the names of this machine only',
+  'ask 127.0.0.1 or localhost, or start with AIM_GPU_ADMIN_TOKEN set',
 ] as const;
 
 /** Asked by machines that have no token. */

@@ -18,18 +18,19 @@ export function createClientErrorAnswer(
   metrics: MetricSink,
 ): (error: NodeJS.ErrnoException, socket: Duplex) => void {
   return (error, socket) => {
-    if (error.code === 'ECONNRESET' || !socket.writable || isAnswering(socket)) {
+    const { code } = error;
+    // Nothing can be said where no hands were shaken: it would wait for that for ever.
+    const isUnshaken =
+      code?.startsWith('ERR_TLS_') === true || code?.startsWith('ERR_SSL_') === true;
+    if (isUnshaken || code === 'ECONNRESET' || !socket.writable || isAnswering(socket)) {
       socket.destroy();
       return;
     }
-    const [status, message] = REASONS[error.code ?? ''] ?? [
-      400,
-      'the request is no valid HTTP/1.1',
-    ];
+    const [status, message] = REASONS[code ?? ''] ?? [400, 'the request is no valid HTTP/1.1'];
     const answer = badRequest(message, { status });
-    const code = String(status);
-    metrics.count('aim_gpu_requests_total', { code });
-    metrics.count('aim_gpu_rejects_total', { code, reason: 'bad_request' });
+    const labels = { code: String(status) };
+    metrics.count('aim_gpu_requests_total', labels);
+    metrics.count('aim_gpu_rejects_total', { ...labels, reason: 'bad_request' });
     // Not `end` alone: who sends what is no HTTP may never close its half.
     socket.end(toHttp(answer), () => socket.destroy());
   };

@@ -24,13 +24,14 @@ import type { Gateway, GatewayOptions } from './gateway-options.js';
 import type { HandlerTools, RequestLimits } from './incoming.js';
 import { closeServer, listen } from './listening.js';
 import { createLiveExchanges } from './live-exchanges.js';
+import { isLoopbackAddress } from './loopback.js';
 import { createModelHolds } from './model-hold.js';
 import { createOpenAnswers } from './open-answers.js';
 import { createPreemptCalls } from './preempt-calls.js';
 import { createPrefixAffinity } from './prefix-affinity.js';
 import { createPublicServer } from './public-server.js';
 import { feedDirectory, recordQueues } from './qos-feed.js';
-import { handleRequest } from './request-handler.js';
+import { handleRequest, refuseExpectation } from './request-handler.js';
 import { createRequestMetrics } from './request-series.js';
 import { createRetryBudget } from './retry-budget.js';
 import { createServedModels, type ServedModels } from './served-models.js';
@@ -53,7 +54,6 @@ const RETRIES = { share: 0.2, least: 20, windowMs: 10_000 } as const;
 const SAMPLE_MS = 1_000;
 const SWEEP_MS = 1_000;
 const DRAIN_MS = 30_000;
-const LOOPBACK = /^(?:127\.\d+\.\d+\.\d+|::1|localhost)$/;
 
 /** Makes a gateway; nothing listens before {@link Gateway.start}. */
 export function createGateway(options: GatewayOptions): Gateway {
@@ -122,9 +122,9 @@ class HttpGateway implements Gateway {
 
   async start(): Promise<void> {
     const { listen: listenAt, adminListen, tenants, allowAnonymous } = this.options;
-    if (tenants.anonymous && allowAnonymous !== true && !LOOPBACK.test(listenAt.host))
+    if (tenants.anonymous && allowAnonymous !== true && !isLoopbackAddress(listenAt.host))
       throw openToAll(listenAt.host);
-    if (this.options.adminToken === undefined && !LOOPBACK.test(adminListen.host))
+    if (this.options.adminToken === undefined && !isLoopbackAddress(adminListen.host))
       throw adminOpen(adminListen.host);
     try {
       await this.snapshots?.start();
@@ -191,6 +191,7 @@ class HttpGateway implements Gateway {
       affinity: createPrefixAffinity(),
       preempts: createPreemptCalls(),
       isDraining: () => this.draining !== null,
+      isLocal: isLoopbackAddress(options.listen.host),
       limits,
     };
     const { server, stop } = createPublicServer({
@@ -200,6 +201,7 @@ class HttpGateway implements Gateway {
       logger: options.logger,
       metrics: options.metrics,
       onRequest: (request, response) => handleRequest(tools, request, response),
+      onExpectation: (request, response) => refuseExpectation(tools, request, response),
     });
     this.stops.push(stop);
     return server;

@@ -33,6 +33,8 @@ export interface HandlerTools extends ExchangeTools {
   readonly bodies: BodyBudget;
   readonly ids: IdSource;
   readonly isDraining: () => boolean;
+  /** Whether only this machine reaches it. */
+  readonly isLocal: boolean;
   readonly limits: RequestLimits;
   readonly timeouts: Readonly<Record<Band, BandTimeouts>>;
 }

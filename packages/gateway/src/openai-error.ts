@@ -147,6 +147,17 @@ export function badRequest(
   });
 }
 
+/** 403 for a page of another site where no key is asked for. */
+export function originRefused(): OpenAiError {
+  return toOpenAiError({
+    status: 403,
+    code: 'origin_refused',
+    type: INVALID,
+    message:
+      'Pages of other sites may not use a gateway that asks for no key. Give it tenants with keys.',
+  });
+}
+
 /** 404 for a path that is none of ours. */
 export function unknownPath(method: string, path: string): OpenAiError {
   return toOpenAiError({

@@ -18,8 +18,10 @@ export function createPublicServer(options: {
   readonly logger: Logger;
   readonly metrics: MetricSink;
   readonly onRequest: (request: IncomingMessage, response: ClientResponse) => void;
+  /** A request that expects what no server does; nothing of its body was asked for. */
+  readonly onExpectation: (request: IncomingMessage, response: ClientResponse) => void;
 }): { readonly server: Server; readonly stop: () => void } {
-  const { limits, tls, clock, logger, metrics, onRequest } = options;
+  const { limits, tls, clock, logger, metrics, onRequest, onExpectation } = options;
   const settings = {
     ServerResponse: ClientResponse,
     IncomingMessage,
@@ -38,11 +40,16 @@ export function createPublicServer(options: {
   if (tls === null) server = createServer(settings, onRequest);
   else {
     const first = readTlsPair(tls);
-    const secure = createTlsServer({ ...settings, ...first, minVersion: 'TLSv1.2' }, onRequest);
+    const { headersMs: handshakeTimeout } = limits;
+    const secure = createTlsServer(
+      { ...settings, ...first, minVersion: 'TLSv1.2', handshakeTimeout },
+      onRequest,
+    );
     const onPair = secure.setSecureContext.bind(secure);
     stop = watchTlsPair({ files: tls, first, clock, logger, onPair });
     server = secure;
   }
+  server.on('checkExpectation', onExpectation);
   server.on('clientError', createClientErrorAnswer(metrics));
   // Only the reading of a request is bounded here; an answer may take as long as its band allows.
   server.headersTimeout = Math.min(limits.headersMs, limits.requestMs);

@@ -70,7 +70,7 @@ function toGoDuration(ms: number): string {
   const whole = Math.max(0, Math.ceil(ms));
   if (whole === 0) return '0s';
   if (whole < 1000) return `${whole}ms`;
-  const seconds = whole / 1000;
-  if (seconds < 60) return `${seconds}s`;
-  return `${Math.floor(seconds / 60)}m${Math.ceil(seconds % 60)}s`;
+  if (whole < 60_000) return `${whole / 1000}s`;
+  const seconds = Math.ceil(whole / 1000);
+  return `${Math.floor(seconds / 60)}m${seconds % 60}s`;
 }

@@ -6,14 +6,17 @@ import type { IncomingMessage } from 'node:http';
 import type { ClientResponse } from './client-response.js';
 import { generate } from './generation.js';
 import { type HandlerTools, Incoming } from './incoming.js';
+import { isLoopbackOrigin } from './loopback.js';
 import {
   badRequest,
   invalidApiKey,
   modelNotFound,
+  originRefused,
   refusalToOpenAi,
   tooManyOpen,
   unknownPath,
 } from './openai-error.js';
+import { faultOfHead } from './request-head.js';
 
 /** Paths that change an engine instead of asking it; they are not for clients of models. */
 const ENGINE_CONTROL: ReadonlySet<string> = new Set([
@@ -43,8 +46,25 @@ export function handleRequest(
   }
 }
 
+/** Refuses a request with an `expect` that is not `100-continue`. Never throws. */
+export function refuseExpectation(
+  tools: HandlerTools,
+  request: IncomingMessage,
+  response: ClientResponse,
+): void {
+  const error = badRequest('only 100-continue may be expected', { status: 417 });
+  new Incoming(tools, request, response).reject(error);
+}
+
 function route(tools: HandlerTools, incoming: Incoming): void {
   const { request } = incoming;
+  const fault = faultOfHead(request);
+  if (fault !== null) {
+    // What follows may be a request to one reader and a body to another.
+    incoming.response.shouldKeepAlive = false;
+    incoming.reject(badRequest(fault));
+    return;
+  }
   const method = request.method ?? 'GET';
   const url = request.url ?? '/';
   if (url.length > tools.limits.maxUrlBytes) {
@@ -57,7 +77,13 @@ function route(tools: HandlerTools, incoming: Incoming): void {
     incoming.reject(unknownPath(method, path));
     return;
   }
-  const { authorization } = request.headers;
+  const { authorization, origin } = request.headers;
+  // Whoever is here needs no key, and a page in their browser is not they.
+  const isOpen = tools.isLocal && tools.tenants.anonymous;
+  if (origin !== undefined && isOpen && !isLoopbackOrigin(origin)) {
+    incoming.reject(originRefused());
+    return;
+  }
   const caller = tools.callers.find(request.socket, authorization);
   if (caller === null) {
     incoming.reject(invalidApiKey(authorization !== undefined));

@@ -102,7 +102,11 @@ describe('a request with two ends', () => {
     if (name !== 'no host') {
       expect(errorHeard(client)).toEqual({
         error: {
-          message: 'the request is no valid HTTP/1.1',
+          // Node's parser lets this one through and stops at the body.
+          message:
+            name === 'a coding nobody knows'
+              ? 'the transfer-encoding must be chunked'
+              : 'the request is no valid HTTP/1.1',
           type: 'invalid_request_error',
           param: null,
           code: null,

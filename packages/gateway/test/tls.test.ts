@@ -4,6 +4,7 @@
  */
 import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
+import { connect as connectTcp } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
 import { createRecordingLogger } from '@aim-gpu/core/testing';
 import fc from 'fast-check';
@@ -201,4 +202,18 @@ describe('the end of a certificate', () => {
     'is not known from %j',
     (text) => expect(endOfCertificate(text)).toBeNull(),
   );
+});
+
+it('a client that shakes no hands is let go after the time for headers', async () => {
+  pairs.install('first');
+  bench = await startBench(MODELS, { tls: files, limits: { headersMs: 200 } });
+  let isClosed = false;
+  const socket = connectTcp(bench.gateway.address.port, '127.0.0.1');
+  socket
+    .on('error', () => undefined)
+    .on('close', () => {
+      isClosed = true;
+    });
+  socket.resume();
+  await until(() => isClosed, 3_000);
 });
