@@ -5,6 +5,7 @@
  * grows with them, whatever they are: one body must not stop everybody's streams.
  */
 import { isUtf8 } from 'node:buffer';
+import { isEmbeddedFile } from './embedded-file.js';
 import { type JsonKey, type JsonKeys, keyAt } from './json-key.js';
 import {
   CLOSE_ARRAY,
@@ -37,7 +38,7 @@ export type JsonScan =
       readonly textBytes: number;
       /** Numbers, such as the token ids of a prompt. */
       readonly numbers: number;
-      /** Strings that are embedded files (`data:…`). */
+      /** Strings that are embedded files: `data:…`, or base64 as recordings are sent. */
       readonly files: number;
       /** Of the keys that hold prompts. */
       readonly prompts: JsonPrompts;
@@ -69,8 +70,6 @@ const BLANK = 0x20;
 /** Of the object itself; no API has a tenth of it. */
 const MOST_MEMBERS = 4096;
 const TOO_MANY = `the body has more than ${MOST_MEMBERS} fields`;
-const FILE_PREFIX = Buffer.from('data:');
-const LEAST_FILE_BYTES = 64;
 /** Which containers are open, by depth; 1 for an object. A scan never waits, so all of them share it. */
 const isObjectAt: Uint8Array = new Uint8Array(DEEPEST + 1);
 
@@ -223,7 +222,7 @@ class Scanner {
 
   private text(start: number, end: number, depth: number): void {
     const length = end - start;
-    if (length > LEAST_FILE_BYTES && isFile(this.bytes, start)) {
+    if (isEmbeddedFile(this.bytes, start, end)) {
       this.files += 1;
       if (depth === 2) this.item(0);
       return;
@@ -285,10 +284,4 @@ class Scanner {
         : `the body is not valid JSON at byte ${at}`;
     return { ok: false, message };
   }
-}
-
-function isFile(bytes: Buffer, start: number): boolean {
-  for (let index = 0; index < FILE_PREFIX.length; index += 1)
-    if (bytes[start + index] !== FILE_PREFIX[index]) return false;
-  return true;
 }

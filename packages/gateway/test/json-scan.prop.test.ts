@@ -1,6 +1,6 @@
 /** The scanner and the cut agree with JSON.parse on whatever JSON there is. */
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { fieldOf, withField, withoutField } from '../src/json-field.js';
 import { type JsonKey, toJsonKeys } from '../src/json-key.js';
 import { type JsonScan, scanJsonObject } from '../src/json-scan.js';
@@ -132,6 +132,26 @@ describe('scanJsonObject', () => {
   });
 
   it.each([
+    ['a picture', `data:image/png;base64,${'A'.repeat(100)}`, 1],
+    ['a recording', Buffer.alloc(30_000, 'abc\xff\x00').toString('base64'), 1],
+    ['a short code', 'A'.repeat(4_000), 0],
+    ['a text', 'Several words. '.repeat(1_000), 0],
+    [
+      'a text that begins like a recording',
+      `${'A'.repeat(4_000)} ${'and so on '.repeat(1_000)}`,
+      0,
+    ],
+    ['a text without blanks', '多い文字'.repeat(1_000), 0],
+    ['a text of escapes', '\n'.repeat(4_000), 0],
+  ])('takes %s for a file or for text', (_, text, files) => {
+    const bytes = Buffer.byteLength(JSON.stringify(text)) - 2;
+    expect(scan(JSON.stringify({ text }))).toMatchObject({
+      files,
+      textBytes: files === 1 ? 0 : bytes,
+    });
+  });
+
+  it.each([
     ['one text', { p: 'four' }, [1, 4, 4]],
     ['texts', { p: ['a', 'four', '', 'bb'] }, [4, 4, 7]],
     ['the ids of one', { p: [1, 2, 3] }, [1, 30, 30]],
@@ -162,6 +182,16 @@ describe('scanJsonObject', () => {
     const found = scan(`{${keys},"x":{${keys},"model":2},"model":1}`, { names: ['model'] });
     if (!found.ok) throw new Error(found.message);
     expect([...found.fields.keys()]).toEqual(['model']);
+  });
+
+  it('makes no strings of numbers, texts and keys', () => {
+    const toString = vi.spyOn(Buffer.prototype, 'toString');
+    const many = '15339,'.repeat(1_000);
+    const text = `{"p":[${many}0],"\\u0070q":"a","x":{"y":[true,null,-1.5e3]}}`;
+    const found = scan(text, { names: ['p'], prompts: 'each' });
+    expect(found).toMatchObject({ ok: true, numbers: 1_002 });
+    expect(toString).not.toHaveBeenCalled();
+    toString.mockRestore();
   });
 
   it('does not go on through more fields than any request has', () => {
