@@ -185,13 +185,13 @@ describe('scanJsonObject', () => {
   });
 
   it('makes no strings of numbers, texts and keys', () => {
-    const toString = vi.spyOn(Buffer.prototype, 'toString');
+    const made = vi.spyOn(Buffer.prototype, 'toString');
     const many = '15339,'.repeat(1_000);
     const text = `{"p":[${many}0],"\\u0070q":"a","x":{"y":[true,null,-1.5e3]}}`;
     const found = scan(text, { names: ['p'], prompts: 'each' });
     expect(found).toMatchObject({ ok: true, numbers: 1_002 });
-    expect(toString).not.toHaveBeenCalled();
-    toString.mockRestore();
+    expect(made).not.toHaveBeenCalled();
+    made.mockRestore();
   });
 
   it('does not go on through more fields than any request has', () => {
