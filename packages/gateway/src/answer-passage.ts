@@ -38,7 +38,7 @@ export class AnswerPassage implements UpstreamReceiver {
   answer: EngineAnswer | null = null;
   /** Whether the client has begun to get it. */
   isPassing: boolean = false;
-  readonly engine: EngineRecord;
+  private readonly engine: EngineRecord;
   private readonly owner: PassageOwner;
   private readonly tools: ExchangeTools;
   private readonly request: ExchangeRequest;
@@ -74,6 +74,19 @@ export class AnswerPassage implements UpstreamReceiver {
     this.call = null;
   }
 
+  /** The engine answers nobody now: it is left alone for a while. */
+  leaveEngine(): void {
+    const { tools, permit, request, engine } = this;
+    tools.qos.suspend(permit.endpoint, request.suspendMs);
+    engine.leaveAlone(tools.clock.monoMs() + request.suspendMs);
+  }
+
+  /** The engine had the request and did not answer it. It is left alone when others fared like this one. */
+  brokeOff(): void {
+    const { tools, request, engine } = this;
+    if (engine.broke(request.requestId, tools.clock.monoMs())) this.leaveEngine();
+  }
+
   /** Null while nobody is late. */
   lateness(nowMs: number): Lateness | null {
     const { request, sentMs, activeMs, answer } = this;
@@ -83,7 +96,7 @@ export class AnswerPassage implements UpstreamReceiver {
   began(status: number, headers: IncomingHttpHeaders): void {
     this.activeMs = this.tools.clock.monoMs();
     this.engine.answered(this.activeMs);
-    if (status === 429 || status === 503) this.owner.refused(upstreamRetryMs(headers));
+    if (status === 429 || status === 503) this.engineIsFull(upstreamRetryMs(headers));
     // There is nowhere to go on to: engines are the directory's to name.
     else if (status >= 300 && status < 400) this.owner.senseless(engineSaidNo(status, null, null));
     else this.answer = new EngineAnswer(status, headers, this.request);
@@ -137,6 +150,14 @@ export class AnswerPassage implements UpstreamReceiver {
       response.finish(Buffer.from(streamBroken(code)));
     else response.destroy();
     this.owner.end(code, code === 503 ? 'preempted' : 'failed');
+  }
+
+  /** It is asked again when it wants to be, within bounds. */
+  private engineIsFull(retryMs: number | null): void {
+    const { suspendMs, mostSuspendMs } = this.request;
+    const holdMs = Math.min(mostSuspendMs, Math.max(suspendMs, retryMs ?? 0));
+    this.tools.qos.suspend(this.permit.endpoint, holdMs);
+    this.owner.refused(retryMs);
   }
 
   /** Headers go out with the first content, so that until then another engine may be tried. False: preempted. */

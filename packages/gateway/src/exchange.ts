@@ -108,10 +108,7 @@ export class Exchange implements LiveExchange, Preemptible, WaitOwner, PassageOw
   }
 
   refused(retryMs: number | null): void {
-    const { suspendMs, mostSuspendMs } = this.request;
     this.failing().refused();
-    const holdMs = Math.min(mostSuspendMs, Math.max(suspendMs, retryMs ?? 0));
-    if (this.permit !== null) this.tools.qos.suspend(this.permit.endpoint, holdMs);
     // Full is not away: its model has an engine, and others wait for it.
     this.again(upstreamFailed('refused', retryMs), false);
   }
@@ -128,7 +125,7 @@ export class Exchange implements LiveExchange, Preemptible, WaitOwner, PassageOw
       return;
     }
     this.failing().notReached();
-    this.leaveAlone();
+    this.passage?.leaveEngine();
     this.again(failure, true);
   }
 
@@ -210,20 +207,11 @@ export class Exchange implements LiveExchange, Preemptible, WaitOwner, PassageOw
     this.brokeOff(failure);
   }
 
-  /** The engine had it and did not answer it. It is left alone when others fared like this one. */
+  /** The engine had it and did not answer it. */
   private brokeOff(failure: OpenAiError): void {
     this.failing().brokeOff();
-    const { engine } = this.passage ?? {};
-    const isBad = engine?.broke(this.request.requestId, this.tools.clock.monoMs());
-    if (isBad === true) this.leaveAlone();
+    this.passage?.brokeOff();
     this.again(failure, true);
-  }
-
-  /** The engine answers nobody for a while. */
-  private leaveAlone(): void {
-    const { permit, passage, tools, request } = this;
-    if (permit !== null) tools.qos.suspend(permit.endpoint, request.suspendMs);
-    passage?.engine.leaveAlone(tools.clock.monoMs() + request.suspendMs);
   }
 
   /** Nothing has reached the client: another engine may be tried, within reason. */
