@@ -123,9 +123,8 @@ export function createQos(options: QosOptions): Qos {
     nowMs,
     began: (flight) => {
       flight.at?.streaming();
-      if (flight.unreadAt === null) return;
-      const pool = pools.get(flight.model);
-      if (pool?.read(flight)) dispatcher.schedule(pool);
+      const pool = flight.wasRead() ? pools.get(flight.model) : undefined;
+      if (pool !== undefined && pool.queue.count > 0) dispatcher.schedule(pool);
     },
     ended: finish,
     again: (flight, signal) => admissions.again(flight, signal),

@@ -198,12 +198,6 @@ export class Flight implements QueueItem, Permit, Granted {
     return Math.max(1, toCost(this.request.promptTokens));
   }
 
-  /** Time from its dispatch to the first byte of its stream; null without one. */
-  get firstByteMs(): number | null {
-    const { ttftMs } = this;
-    return ttftMs === null ? null : ttftMs - this.queueMs;
-  }
-
   /** When it got its endpoint; null before. */
   get sentMs(): number | null {
     return this.grantedUs === null ? null : this.enqueuedMs + this.grantedUs / 1_000;
@@ -273,6 +267,14 @@ export class Flight implements QueueItem, Permit, Granted {
     this.state = 'sent';
     this.grantedUs = toUs(nowMs - this.enqueuedMs);
     this.activeUs = this.grantedUs;
+  }
+
+  /** Takes note that an engine has read its prompt, or never will. True when somebody has waited for that. */
+  wasRead(): boolean {
+    const { unreadAt } = this;
+    if (unreadAt === null) return false;
+    this.unreadAt = null;
+    return unreadAt.remove(this.promptSize);
   }
 
   /** Takes note of a sign of life. */

@@ -75,9 +75,11 @@ export class ModelPool {
       debtCap: (band, weight) => this.waits.debtCap(bandRank(band), weight),
     });
     this.waits = new PoolWaits(this.queue, this.bands, model.tokensPerSecond);
-    this.#endpoints = new PoolEndpoints(host.freshMs, (rank, turn, capacity, nowMs) =>
-      this.ceiling(rank, turn, capacity, nowMs),
-    );
+    this.#endpoints = new PoolEndpoints(host.freshMs, {
+      least: (rank, turn, capacity, nowMs) =>
+        this.#held(rank, turn, capacity, this.bands.leastShare(turn, nowMs), nowMs),
+      most: (rank, turn, capacity, nowMs) => this.ceiling(rank, turn, capacity, nowMs),
+    });
     this.brownout = createBrownout({ guarded: () => this.bands.guardedTrackers() });
   }
 
@@ -123,11 +125,8 @@ export class ModelPool {
    * from it then, not what is kept for the band whose turn it is.
    */
   ceiling(rank: number, turn: number, capacity: EndpointCapacity, nowMs: number): number {
-    const shared = this.#host.ceiling(rank, capacity, nowMs);
     const left = this.bands.holdback(turn, capacity, this.ready.length, nowMs);
-    const own = Math.min(left, shared);
-    if (!isHeldBack(turn)) return own;
-    return Math.min(own, this.brownout.ceiling(bandOfRank(turn), nowMs));
+    return this.#held(rank, turn, capacity, left, nowMs);
   }
 
   /** Sends what may be sent, most urgent first. A blocked band blocks only the bands below it. */
@@ -161,9 +160,8 @@ export class ModelPool {
     if (this.reservations.size > 0) flight.hold = this.reservations.hold(flight.request, footprint);
     state.inFlight += 1;
     flight.sent(capacity, nowMs);
-    const prompt = flight.promptSize;
-    if (rank <= GUARDED_RANK) this.pace.urgent(prompt);
-    else {
+    if (rank > GUARDED_RANK) {
+      const prompt = flight.promptSize;
       flight.unreadAt = this.endpoints.get(capacity.id)?.backlog ?? null;
       flight.unreadAt?.add(prompt, this.pace.prefillMs(prompt), nowMs);
     }
@@ -173,18 +171,9 @@ export class ModelPool {
     this.#host.granted(flight, nowMs);
   }
 
-  /** Takes note that an engine has read a flight's prompt, or never will. True when another one may follow it. */
-  read(flight: Flight): boolean {
-    const { unreadAt } = flight;
-    if (unreadAt === null) return false;
-    unreadAt.remove(flight.promptSize);
-    flight.unreadAt = null;
-    return this.queue.count > 0;
-  }
-
   /** Takes note that a flight has left its endpoint. */
   left(flight: Flight): void {
-    this.read(flight);
+    flight.wasRead();
     const state = this.bands.of(flight.rank);
     state.inFlight = Math.max(0, state.inFlight - 1);
     flight.hold?.end();
@@ -232,6 +221,18 @@ export class ModelPool {
       return true;
     }
     return false;
+  }
+
+  #held(
+    rank: number,
+    turn: number,
+    capacity: EndpointCapacity,
+    left: number,
+    nowMs: number,
+  ): number {
+    const own = Math.min(left, this.#host.ceiling(rank, capacity, nowMs));
+    if (!isHeldBack(turn)) return own;
+    return Math.min(own, this.brownout.ceiling(bandOfRank(turn), nowMs));
   }
 
   #mayUse(flight: Flight, nowMs: number): boolean {

@@ -49,6 +49,16 @@ export class PoolBands {
       .filter((tracker): tracker is SloTracker => tracker !== null);
   }
 
+  /** Share of an endpoint that a band may fill whatever more urgent ones lately had; quickly said. */
+  leastShare(rank: number, nowMs: number): number {
+    const { ceiling } = this.of(rank).policy;
+    if (ceiling >= 1) return ceiling;
+    for (let higher = 0; higher < rank; higher += 1) {
+      if (nowMs - this.of(higher).seenMs <= HOLDBACK_MEMORY_MS) return ceiling;
+    }
+    return 1;
+  }
+
   /**
    * Share of an endpoint that a band may fill so that more urgent ones find room: as much as they have lately had at once
    * and do not have now is kept free, on all `endpoints` together, and no more than the band's ceiling says.

@@ -26,24 +26,25 @@ export interface PoolEndpoint {
 }
 
 /** Share of an endpoint that a band may fill now, 0 to 1. */
-export type CeilingOf = (
-  rank: number,
-  turn: number,
-  capacity: EndpointCapacity,
-  nowMs: number,
-) => number;
+type CeilingOf = (rank: number, turn: number, capacity: EndpointCapacity, nowMs: number) => number;
+
+/** How far a band may fill an endpoint: what it may in any case, and what it may at most, which takes longer to say. */
+export interface Ceilings {
+  readonly least: CeilingOf;
+  readonly most: CeilingOf;
+}
 
 export class PoolEndpoints {
   readonly #freshMs: number | undefined;
-  readonly #ceilingOf: CeilingOf;
+  readonly #ceilings: Ceilings;
   readonly #all: Map<string, PoolEndpoint> = new Map();
   #ready: readonly PoolEndpoint[] = [];
   /** Where looking begins, so that of equally full endpoints each has its turn. */
   #turn: number = 0;
 
-  constructor(freshMs: number | undefined, ceilingOf: CeilingOf) {
+  constructor(freshMs: number | undefined, ceilings: Ceilings) {
     this.#freshMs = freshMs;
-    this.#ceilingOf = ceilingOf;
+    this.#ceilings = ceilings;
   }
 
   get all(): ReadonlyMap<string, PoolEndpoint> {
@@ -101,8 +102,12 @@ export class PoolEndpoints {
       const at = (this.#turn + looked) % count;
       const { capacity, backlog } = ready[at] as PoolEndpoint;
       if (budgetTokens !== null && !backlog.takes(flight.promptSize, budgetTokens, nowMs)) continue;
-      const ceiling = this.#ceilingOf(flight.rank, turn, capacity, nowMs);
-      if (!capacity.fits(flight.footprint, ceiling, nowMs)) continue;
+      const { rank, footprint } = flight;
+      const least = this.#ceilings.least(rank, turn, capacity, nowMs);
+      if (!capacity.fits(footprint, least, nowMs)) {
+        const most = this.#ceilings.most(rank, turn, capacity, nowMs);
+        if (most <= least || !capacity.fits(footprint, most, nowMs)) continue;
+      }
       const penalty = capacity.id === flight.avoid ? FAILED_PENALTY : 0;
       const score = count === 1 ? penalty : capacity.saturation(nowMs) + penalty;
       if (score < bestScore) {

@@ -100,9 +100,12 @@ export class Settlement {
     nowMs: number,
   ): void {
     const e2eMs = nowMs - flight.arrivedMs;
-    const { ttftMs, firstByteMs } = flight;
-    if (firstByteMs !== null) pool.pace.streamed(flight.promptSize, firstByteMs);
-    if (flight.rank > GUARDED_RANK && flight.hasBegun) pool.pace.lowerCame(firstByteMs === null);
+    const { ttftMs } = flight;
+    if (flight.hasBegun) {
+      const firstByteMs = ttftMs === null ? null : ttftMs - flight.queueMs;
+      if (flight.rank > GUARDED_RANK) pool.pace.lower(firstByteMs);
+      else pool.pace.urgent(flight.promptSize, firstByteMs);
+    }
     const tpotMs = ttftMs !== null && decoded > 1 ? (e2eMs - ttftMs) / (decoded - 1) : null;
     pool.bands.of(flight.rank).tracker.record(
       {
