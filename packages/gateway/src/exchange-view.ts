@@ -8,7 +8,7 @@ import type { EngineAnswer } from './engine-answer.js';
 import type { ExchangeRequest } from './exchange-request.js';
 
 /** `waiting` for an engine, `sent` and not answered, `passing` its answer on. */
-export type ExchangeState = 'waiting' | 'sent' | 'passing';
+type ExchangeState = 'waiting' | 'sent' | 'passing';
 
 /** One exchange as it is shown. */
 export interface ExchangeView {

@@ -89,9 +89,7 @@ export class Admissions {
     flight.rearm();
     const { lane } = flight;
     const { maxRetries, maxPreemptions } = this.#context;
-    const isSpent = wasPreempted
-      ? flight.preemptions > maxPreemptions
-      : flight.tries > maxRetries;
+    const isSpent = wasPreempted ? flight.preemptions > maxPreemptions : flight.tries > maxRetries;
     if (pool === undefined || lane === null || isSpent || signal?.aborted) {
       if (pool !== undefined && lane !== null) pool.queue.settle(flight, lane, 0, nowMs);
       const reason = signal?.aborted ? 'cancelled' : wasPreempted ? 'preempted' : 'no_endpoint';
