@@ -59,8 +59,9 @@ export class AnswerPassage implements UpstreamReceiver {
     this.toldMs = this.sentMs;
   }
 
-  send(address: EndpointAddress): void {
-    this.call = this.tools.upstreams.send(address, this.request, this);
+  /** Begins; `isAgain` when an engine may have had the request before. */
+  send(address: EndpointAddress, isAgain: boolean): void {
+    this.call = this.tools.upstreams.send(address, this.request, this, isAgain);
   }
 
   /** The client has read on. */

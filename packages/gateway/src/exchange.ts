@@ -195,7 +195,7 @@ export class Exchange implements LiveExchange, Preemptible, WaitOwner, PassageOw
     this.tries += 1;
     this.preempt ??= tools.preempts.lend(this);
     permit.onPreempt = this.preempt.ring;
-    this.passage.send(endpoint.address);
+    this.passage.send(endpoint.address, this.tries > 1);
   }
 
   /** The engine that had it is gone: another one answers or, when there is none, the next process of this one. */

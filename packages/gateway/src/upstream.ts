@@ -52,6 +52,8 @@ export interface Upstreams {
     address: EndpointAddress,
     request: UpstreamRequest,
     receiver: UpstreamReceiver,
+    /** Whether it was sent before: then over a fresh connection, which cannot be stale and needs no silent repeat. */
+    isAgain?: boolean,
   ): UpstreamCall;
   /** Lets go of connections to addresses that are not among these, as soon as their calls have ended. */
   retain(addresses: readonly EndpointAddress[]): void;
@@ -87,21 +89,30 @@ class Pools implements Upstreams {
     address: EndpointAddress,
     request: UpstreamRequest,
     receiver: UpstreamReceiver,
+    isAgain: boolean = false,
   ): UpstreamCall {
     const origin = this.originOf(address);
     const call = new Call(this, origin, request, receiver);
+    if (isAgain) {
+      this.sendFresh(origin, request, call);
+      return call;
+    }
     const reset = origin.noReuseUntilMs > this.clock.monoMs();
     origin.pool.dispatch(toDispatch(request, reset, call), call);
     return call;
   }
 
-  /** Sends over a connection of its own: the origin closes those that are kept without saying so. */
+  /** Sends over a connection of its own. */
   sendFresh(origin: Origin, request: UpstreamRequest, call: Call): void {
-    origin.noReuseUntilMs = this.clock.monoMs() + NO_REUSE_MS;
     const connection = new EngineConnection(origin.url);
     this.fresh.add(connection);
     connection.dispatch(toDispatch(request, true, call), call);
     void connection.close().finally(() => this.fresh.delete(connection));
+  }
+
+  /** The origin closes kept connections without saying so. */
+  doNotReuse(origin: Origin): void {
+    origin.noReuseUntilMs = this.clock.monoMs() + NO_REUSE_MS;
   }
 
   retain(addresses: readonly EndpointAddress[]): void {
@@ -171,6 +182,8 @@ class Call implements UpstreamCall, ConnectionUser, Dispatcher.DispatchHandler {
   private readonly receiver: UpstreamReceiver;
   private controller: Dispatcher.DispatchController | null = null;
   private over: boolean = false;
+  /** Whether it was sent again because its connection was stale. */
+  private isRepeat: boolean = false;
   connection: EngineConnection | null = null;
 
   constructor(pools: Pools, origin: Origin, request: UpstreamRequest, receiver: UpstreamReceiver) {
@@ -202,6 +215,8 @@ class Call implements UpstreamCall, ConnectionUser, Dispatcher.DispatchHandler {
   ): void {
     // Informational answers are none.
     if (this.over || status < 200) return;
+    // Only now it is known that the connection was at fault, and not the request.
+    if (this.isRepeat) this.pools.doNotReuse(this.origin);
     this.request = null;
     this.receiver.began(status, headers);
   }
@@ -225,6 +240,7 @@ class Call implements UpstreamCall, ConnectionUser, Dispatcher.DispatchHandler {
     // Not a byte has come, so the engine never began: it closed a connection that looked open.
     if (request !== null && this.connection?.isStale === true) {
       this.controller = null;
+      this.isRepeat = true;
       this.pools.sendFresh(this.origin, request, this);
       return;
     }

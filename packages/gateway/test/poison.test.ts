@@ -97,17 +97,21 @@ describe.each(WAYS)('a request of which an engine %s', (way, poison) => {
   });
 });
 
-it('answers that are no HTTP do not end the keeping of connections', async () => {
-  await serve(1, (socket) => void socket.end('SSH-2.0-x\r\n'));
-  const users = new Set<Socket>();
-  expect((await ask('poison')).status).toBe(502);
-  engines[0]?.play((socket) => {
-    users.add(socket);
-    socket.write(WHOLE);
-  });
-  for (let request = 0; request < 4; request += 1) expect((await ask()).status).toBe(200);
-  expect(users.size).toBe(1);
-});
+it.each(WAYS)(
+  'requests of which an engine %s do not end the keeping of connections',
+  async (_, poison) => {
+    await serve(1, poison);
+    const users = new Set<Socket>();
+    expect((await ask()).status).toBe(200);
+    expect((await ask('poison')).status).toBe(502);
+    engines[0]?.play((socket) => {
+      users.add(socket);
+      socket.write(WHOLE);
+    });
+    for (let request = 0; request < 4; request += 1) expect((await ask()).status).toBe(200);
+    expect(users.size).toBe(1);
+  },
+);
 
 describe('the record of an engine', () => {
   it('is bad when different requests in a row break off and nobody was answered meanwhile', () => {
