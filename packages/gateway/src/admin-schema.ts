@@ -97,7 +97,7 @@ export const requestsSchema: z.ZodType = z.object({
       tenant: z.string(),
       model: z.string(),
       band,
-      state: z.enum(['waiting', 'sent', 'passing', 'over']),
+      state: z.enum(['waiting', 'sent', 'passing']),
       instance: z.string().nullable(),
       ageMs: z.number(),
       outputTokens: z.number(),

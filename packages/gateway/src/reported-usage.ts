@@ -32,7 +32,8 @@ export function usageOfAnswer(bytes: Buffer): ReportedUsage | null {
     const isKey = at === 0 || bytes[at - 1] !== BACKSLASH;
     if (isKey && start > 0 && bytes[start] === OPEN) {
       const end = endOfObject(bytes, start);
-      return end < 0 ? null : toUsage(parseObject(bytes.toString('utf8', start, end)));
+      // Latin-1 is cheaper to read, and nothing but names and figures is looked at.
+      return end < 0 ? null : toUsage(parseObject(bytes.toString('latin1', start, end)));
     }
     from = at;
   }

@@ -35,7 +35,10 @@ export interface AdmitRequest {
   readonly ttftMs?: number | null;
   /** After so long the client no longer wants to start; it stops waiting then. */
   readonly deadlineMs?: number | null;
-  /** Endpoint that has the prompt's prefix in its cache; taken when it is not much fuller than the best. */
+  /**
+   * Endpoint that has the prompt's prefix in its cache; taken when it is not much fuller than the best. While it waits
+   * it may go there before up to seven of its tenant's that came earlier, if the first has used less than half its time.
+   */
   readonly affinity?: string | null;
   /**
    * Whether its stream may be cut for a higher band although tokens have been sent; its band's policy unless given.

@@ -64,6 +64,72 @@ describe('of equally full endpoints', () => {
   });
 });
 
+describe('a place that comes free at an endpoint', () => {
+  const TARGET_MS = 1000;
+
+  interface Asked {
+    readonly name: string;
+    readonly affinity?: string;
+    readonly tenant?: string;
+    readonly deadlineMs?: number;
+  }
+
+  /** Everything full; then one place at `b` after `waitedMs`. Who gets it of those that waited in this order. */
+  async function whoGets(asked: readonly Asked[], waitedMs = 0): Promise<string | undefined> {
+    const clock = createManualClock();
+    using qos = createQos({ clock, rng: createRng(1) });
+    const targets = { ttftMs: TARGET_MS, tpotMs: null, e2eMs: null, objective: 0.99 };
+    qos.setModel({ name: 'm', band: 'standard', targets });
+    qos.setEndpoints(
+      'm',
+      ['a', 'b'].map((id) => ({ id, maxSeqs: 1, kvCapacityTokens: null, ready: true })),
+    );
+    const held = [0, 1].map(() => permitOf(qos.tryAdmit(request())));
+    const granted: string[] = [];
+    for (const { name, affinity = null, tenant = 't', deadlineMs = null } of asked) {
+      const wish = { tenant, affinity, ttftMs: deadlineMs };
+      void qos.admit(request(wish)).then((admission) => {
+        // The others are refused when the test is over.
+        if (admission.ok) granted.push(`${name} at ${admission.permit.endpoint}`);
+      });
+    }
+    await clock.advance(waitedMs);
+    held.find(({ endpoint }) => endpoint === 'b')?.done();
+    await clock.advance(0);
+    expect(granted).toHaveLength(1);
+    const [name, endpoint] = granted[0]?.split(' at ') ?? [];
+    expect(endpoint).toBe('b');
+    return name;
+  }
+
+  const near = { name: 'near', affinity: 'b' };
+
+  it('goes to the one of its tenant’s first that has its prefix', async () => {
+    expect(await whoGets([{ name: 'first' }, { name: 'second', affinity: 'a' }, near])).toBe(
+      'near',
+    );
+  });
+
+  it('goes to the first when it has the prefix itself, or nobody has', async () => {
+    expect(await whoGets([{ name: 'first', affinity: 'b' }, near])).toBe('first');
+    expect(await whoGets([{ name: 'first' }, { name: 'second', affinity: 'a' }])).toBe('first');
+  });
+
+  it('goes to the first once that has waited for half its time', async () => {
+    expect(await whoGets([{ name: 'first' }, near], TARGET_MS / 2 - 1)).toBe('near');
+    expect(await whoGets([{ name: 'first' }, near], TARGET_MS / 2)).toBe('first');
+  });
+
+  it('is not looked for beyond eight, nor at another tenant, nor past a deadline of its own', async () => {
+    const others = (count: number): Asked[] =>
+      Array.from({ length: count }, (_, index) => ({ name: `other ${index}` }));
+    expect(await whoGets([...others(7), near])).toBe('near');
+    expect(await whoGets([...others(8), near])).toBe('other 0');
+    expect(await whoGets([{ name: 'first' }, { ...near, tenant: 'u' }])).toBe('first');
+    expect(await whoGets([{ name: 'urgent', deadlineMs: 500 }, near])).toBe('urgent');
+  });
+});
+
 describe('what a tenant owes', () => {
   const lagOf = (qos: Qos, tenant: string): number => {
     const lags = qos.snapshot().models[0]?.lags['standard'] ?? [];

@@ -17,6 +17,7 @@ import { GUARDED_RANK } from './group-guards.js';
 import { PoolBands } from './pool-bands.js';
 import { type PoolEndpoint, PoolEndpoints } from './pool-endpoints.js';
 import { PoolWaits } from './pool-waits.js';
+import { turnByPrefix } from './prefix-turn.js';
 import { PromptPace } from './prompt-pace.js';
 import { ALL_BANDS, type QueueCore } from './queue-core.js';
 import type { TenantLane } from './tenant-lane.js';
@@ -133,10 +134,12 @@ export class ModelPool {
   pump(nowMs: number): void {
     let allowed = ALL_BANDS;
     while (allowed !== 0) {
-      const flight = this.queue.next(nowMs, allowed);
+      let flight = this.queue.next(nowMs, allowed);
       if (flight === null) break;
       const turn = this.queue.turnOf(flight.rank);
       let capacity = this.pick(flight, nowMs, turn);
+      if (capacity !== null && this.ready.length > 1)
+        flight = this.#byPrefix(flight, turn, capacity, nowMs);
       if (capacity === null && flight.rank <= GUARDED_RANK && this.bands.hasLower(flight.rank)) {
         if (this.#host.preempt(flight, this, nowMs)) capacity = this.pick(flight, nowMs);
       }
@@ -221,6 +224,13 @@ export class ModelPool {
       return true;
     }
     return false;
+  }
+
+  #byPrefix(first: Flight, turn: number, capacity: EndpointCapacity, nowMs: number): Flight {
+    const { targets, policy } = this.bands.of(first.rank);
+    const timeMs = targets.ttftMs ?? policy.ttlMs;
+    const mayGo = (flight: Flight): boolean => this.pick(flight, nowMs, turn) === capacity;
+    return turnByPrefix(first, capacity.id, { nowMs, timeMs }, mayGo);
   }
 
   #held(
