@@ -4,13 +4,14 @@
  */
 import { createServer, IncomingMessage, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
+import type { Socket } from 'node:net';
 import type { Clock, Logger, MetricSink } from '@aim-gpu/core';
 import { createClientErrorAnswer } from './client-error.js';
 import { ClientResponse } from './client-response.js';
 import type { RequestLimits } from './incoming.js';
 import { readTlsPair, type TlsFiles, watchTlsPair } from './tls-files.js';
 
-/** Makes the server, not yet listening; `stop` ends what looks after its certificate. */
+/** Makes the server, not yet listening; `stop` ends what looks after its certificate, and its connections. */
 export function createPublicServer(options: {
   readonly limits: Pick<RequestLimits, 'headersMs' | 'requestMs'>;
   readonly tls: TlsFiles | null;
@@ -46,7 +47,17 @@ export function createPublicServer(options: {
       onRequest,
     );
     const onPair = secure.setSecureContext.bind(secure);
-    stop = watchTlsPair({ files: tls, first, clock, logger, onPair });
+    const stopWatch = watchTlsPair({ files: tls, first, clock, logger, onPair });
+    // Who has not shaken hands is none of HTTP's connections yet, and the server's end would wait for them.
+    const sockets = new Set<Socket>();
+    secure.on('connection', (socket: Socket) => {
+      sockets.add(socket);
+      socket.once('close', () => sockets.delete(socket));
+    });
+    stop = () => {
+      stopWatch();
+      for (const socket of sockets) socket.destroy();
+    };
     server = secure;
   }
   server.on('checkExpectation', onExpectation);

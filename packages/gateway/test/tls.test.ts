@@ -217,3 +217,16 @@ it('a client that shakes no hands is let go after the time for headers', async (
   socket.resume();
   await until(() => isClosed, 3_000);
 });
+
+it('a client that shakes no hands does not keep the gateway from ending', async () => {
+  const { gateway } = await start('first');
+  const silent = connectTcp(gateway.address.port, '127.0.0.1');
+  const closed = new Promise((resolve) => silent.on('error', resolve).on('close', resolve));
+  // Asked after it, so that its connection is there.
+  expect(await ask(gateway.address.port)).toBe(200);
+  const startMs = performance.now();
+  await gateway.close();
+  await closed;
+  // The time for a handshake is 20 s.
+  expect(performance.now() - startMs).toBeLessThan(10_000);
+});
