@@ -27,6 +27,9 @@ const PACED_MS = '16';
 /** USER_HZ of every Linux we know: ticks of /proc/PID/stat in a second. */
 const TICK_MS = 10;
 
+/** What is measured; `--only json,sse` leaves the others out. */
+const TESTS: readonly string[] = ['json', IDLE, PACED, 'sse'];
+
 type Figures = Record<string, number>;
 
 interface Row {
@@ -155,7 +158,9 @@ function judge(rows: readonly Row[]): { results: Record<string, unknown>[]; fail
     rows
       .filter((row) => row.proxy === proxy && row.test === test)
       .map((row) => row.figures[figure] ?? Number.NaN);
-  const results = GOALS.map(({ name, test, peer, figure, most, added }) => {
+  const measured = new Set(rows.map(({ test }) => test));
+  const goals = GOALS.filter(({ test }) => measured.has(test));
+  const results = goals.map(({ name, test, peer, figure, most, added }) => {
     const without = added === true ? of(DIRECT, test, figure) : [];
     const over = (proxy: string): number[] =>
       of(proxy, test, figure).map((value, round) => value - (without[round] ?? 0));
@@ -194,8 +199,12 @@ async function run({ full, values, signal, log }: BenchOptions): Promise<{
 }> {
   const rounds = Number(values['rounds'] ?? (full ? 7 : 3));
   const rows: Row[] = [];
-  const place = { folder: compile(), cores: String(values['cores'] ?? CORES).split(',') };
+  const only = values['only']?.split(',') ?? TESTS;
+  const strange = only.find((test) => !TESTS.includes(test));
+  if (strange !== undefined) throw new Error(`--only ${strange}: there are ${TESTS.join(', ')}`);
+  const place = { folder: compile(), cores: (values['cores'] ?? CORES).split(',') };
   const take = async (proxy: string, test: string, load: readonly string[]): Promise<void> => {
+    if (!only.includes(test)) return;
     const figures = await measure(place, proxy, load, signal);
     rows.push({ proxy, test, figures });
     const shown = Object.entries(figures).map(([name, value]) => `${name} ${value.toPrecision(4)}`);
