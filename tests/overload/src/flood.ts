@@ -4,17 +4,10 @@
  * began together end together. Owns the driving only: qos is the product's own, the engine is performance's.
  */
 import { type Band, createRng } from '@aim-gpu/core';
-import { findProduct } from '@aim-gpu/core/products';
-import { aDemand, createManualClock, type ManualClock } from '@aim-gpu/core/testing';
-import {
-  createEngineSimulation,
-  createStepModel,
-  type EngineSequence,
-  type EngineSimulation,
-  type StepModel,
-  toPartitionSpeed,
-} from '@aim-gpu/performance';
+import { createManualClock, type ManualClock } from '@aim-gpu/core/testing';
+import type { EngineSequence, EngineSimulation, StepModel } from '@aim-gpu/performance';
 import { type Admission, createQos, type Permit, type Qos } from '@aim-gpu/qos';
+import { aModel, anEngine, BLOCK, KV_TOKENS } from './engine.js';
 
 /** What one flood is made of. */
 export interface FloodOptions {
@@ -36,8 +29,6 @@ export interface FloodResult {
 }
 
 const SEATS = 32;
-const KV_TOKENS = 200_000;
-const BLOCK = 16;
 const STREAMS = 48;
 const PROMPT_TOKENS = 208;
 const FLOOD_TOKENS = 128;
@@ -52,14 +43,6 @@ const BLOCKS: readonly string[] = Array.from(
   (_, index) => `block-${index}`,
 );
 
-/** An 8B model on a quarter of an MI300X, which is what the quickstart's assistant has. */
-function aModel(): StepModel {
-  const product = findProduct('MI300X');
-  if (product === null) throw new Error('the catalogue has no MI300X');
-  const speed = toPartitionSpeed({ product, xcds: 2, layout: { compute: 'QPX', memory: 'NPS1' } });
-  return createStepModel({ step: aDemand().step, speed });
-}
-
 interface Running {
   readonly permit: Permit;
   readonly isFlood: boolean;
@@ -70,7 +53,8 @@ interface Running {
 class Flood {
   readonly #options: FloodOptions;
   readonly #clock: ManualClock = createManualClock();
-  readonly #model: StepModel = aModel();
+  /** On a quarter of a card, which is what the quickstart's assistant has. */
+  readonly #model: StepModel = aModel('QPX');
   readonly #engine: EngineSimulation;
   readonly #qos: Qos;
   readonly #running: Map<EngineSequence, Running> = new Map();
@@ -81,13 +65,7 @@ class Flood {
 
   constructor(options: FloodOptions) {
     this.#options = options;
-    this.#engine = createEngineSimulation({
-      model: this.#model,
-      kvBlocks: KV_TOKENS / BLOCK,
-      blockSize: BLOCK,
-      maxNumSeqs: SEATS,
-      maxNumBatchedTokens: 2_048,
-    });
+    this.#engine = anEngine(this.#model, SEATS);
     this.#qos = createQos({ clock: this.#clock, rng: createRng(1) });
     this.#qos.setModel({ name: 'm', band: 'interactive' });
     this.#qos.setEndpoints('m', [

@@ -3,17 +3,10 @@
  * the product's own, the engine is performance's discrete-event core; neither knows that the time is not real.
  */
 import { BANDS, type Band, createRng, type Rng } from '@aim-gpu/core';
-import { findProduct } from '@aim-gpu/core/products';
-import { aDemand, createManualClock, type ManualClock } from '@aim-gpu/core/testing';
-import {
-  createEngineSimulation,
-  createStepModel,
-  type EngineSequence,
-  type EngineSimulation,
-  type StepModel,
-  toPartitionSpeed,
-} from '@aim-gpu/performance';
+import { createManualClock, type ManualClock } from '@aim-gpu/core/testing';
+import type { EngineSequence, EngineSimulation } from '@aim-gpu/performance';
 import { type AdmitRequest, createQos, type Permit, type Qos } from '@aim-gpu/qos';
+import { aModel, anEngine, KV_TOKENS } from './engine.js';
 
 /** Demand of one band, as a share of what the engine can do. */
 export type Shares = Readonly<Partial<Record<Band, number>>>;
@@ -63,8 +56,6 @@ export interface RunResult {
 const PROMPT_TOKENS = 512;
 const OUTPUT_TOKENS = 128;
 const MAX_SEQS = 64;
-const KV_TOKENS = 200_000;
-const BLOCK = 16;
 const SAMPLE_MS = 1_000;
 const TENANTS = 8;
 
@@ -74,24 +65,6 @@ const SLO: Readonly<Partial<Record<Band, { ttftMs: number; tpotMs: number }>>> =
   standard: { ttftMs: 2_000, tpotMs: 100 },
 };
 
-/** An 8B model on a whole MI300X. */
-function aModel(): StepModel {
-  const product = findProduct('MI300X');
-  if (product === null) throw new Error('the catalogue has no MI300X');
-  const speed = toPartitionSpeed({ product, xcds: 8, layout: { compute: 'SPX', memory: 'NPS1' } });
-  return createStepModel({ step: aDemand().step, speed });
-}
-
-function anEngine(): EngineSimulation {
-  return createEngineSimulation({
-    model: aModel(),
-    kvBlocks: KV_TOKENS / BLOCK,
-    blockSize: BLOCK,
-    maxNumSeqs: MAX_SEQS,
-    maxNumBatchedTokens: 2_048,
-  });
-}
-
 /** Between half and one and a half of the nominal length. */
 function draw(rng: Rng, nominal: number): number {
   return Math.max(2, Math.round(nominal * (0.5 + rng.next())));
@@ -99,7 +72,7 @@ function draw(rng: Rng, nominal: number): number {
 
 /** Requests a second of an engine that is never idle and always full. */
 export function measureCapacity(seed: number): number {
-  const engine = anEngine();
+  const engine = anEngine(aModel('SPX'), MAX_SEQS);
   const rng = createRng(seed);
   let id = 0;
   let nowMs = 0;
@@ -149,7 +122,7 @@ class Run {
   readonly #options: RunOptions;
   readonly #clock: ManualClock = createManualClock();
   readonly #rng: Rng;
-  readonly #engine: EngineSimulation = anEngine();
+  readonly #engine: EngineSimulation = anEngine(aModel('SPX'), MAX_SEQS);
   readonly #qos: Qos;
   readonly #running: Map<EngineSequence, Running> = new Map();
   readonly #tallies: Map<Band, Tally> = new Map();
