@@ -15,6 +15,8 @@ const MIB = 1024 * 1024;
 const IDLE_GOAL_BYTES = 300e6;
 /** RSS of any minute after the second over the second's. */
 const FLAT_GOAL = 0.05;
+/** As the first line of `aim-gpu` starts Node. */
+const AS_SHIPPED: readonly string[] = ['--max-semi-space-size=4'];
 /** Connections to engines are given up after 4 s without use. */
 const REST_MS = 30_000;
 
@@ -52,9 +54,13 @@ async function openStand(folder: string, signal: AbortSignal): Promise<Stand> {
   const base = 20_000 + Math.floor(Math.random() * 10_000);
   const state = mkdtempSync(path.join(tmpdir(), 'gateway-memory-'));
   const children: ChildProcess[] = [];
-  const start = (name: string, args: readonly string[], execArgv: string[] = []): ChildProcess => {
+  const start = (
+    name: string,
+    args: readonly string[],
+    execArgv: readonly string[] = [],
+  ): ChildProcess => {
     const child = fork(path.join(folder, `${name}-process.mjs`), args, {
-      execArgv,
+      execArgv: [...execArgv],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
     children.push(child);
@@ -67,7 +73,7 @@ async function openStand(folder: string, signal: AbortSignal): Promise<Stand> {
   try {
     await once(start('upstream', [String(base)]), 'message', { signal });
     const args = [String(base + 1), String(base), state];
-    const gateway = start('memory-gateway', args, ['--expose-gc']);
+    const gateway = start('memory-gateway', args, ['--expose-gc', ...AS_SHIPPED]);
     await once(gateway, 'message', { signal });
     return {
       gateway,
