@@ -57,7 +57,7 @@ test.each([
     'packages/backends/src/simulated-engine/tenancies.ts',
     'coTenantSlowdown',
   ],
-  ['overload in simulated time', 'tests/overload/src/simulation.ts', 'createEngineSimulation'],
+  ['overload in simulated time', 'tests/overload/src/engine.ts', 'createEngineSimulation'],
 ])('%s takes its times from it', (_, file, name) => {
   const text = readFileSync(path.join(root, file), 'utf8');
   expect(text).toMatch(/from '@aim-gpu\/performance'/);

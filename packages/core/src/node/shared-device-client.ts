@@ -69,6 +69,7 @@ export function createSharedDeviceClient(options: SharedDeviceClientOptions): Sh
           await link.lost;
           coTenants = NOBODY;
           link = await openAgain(() => open(over.signal), { clock, signal: over.signal });
+          reports.again();
         }
       };
       // Its only failure is the release.
@@ -191,12 +192,17 @@ function unreachable(socketPath: string, reason: string, cause?: unknown): AimEr
   });
 }
 
+interface Reports {
+  report(busy: number): void;
+  /** Says the newest once more, to a device that has heard none or lost it with a connection. */
+  again(): void;
+  stop(): void;
+}
+
 /** Sends the newest report at most once an interval; one in between replaces the one before. */
-function createReports(
-  current: () => Socket,
-  clock: Clock,
-): { readonly report: (busy: number) => void; readonly stop: () => void } {
+function createReports(current: () => Socket, clock: Clock): Reports {
   let stopped = false;
+  let newest: number | null = null;
   let waiting: number | null = null;
   let cancel: (() => void) | null = null;
   const send = (busy: number): void => {
@@ -211,12 +217,16 @@ function createReports(
       if (next !== null) send(next);
     });
   };
+  const report = (busy: number): void => {
+    if (stopped) return;
+    newest = busy > 0 ? Math.min(1, busy) : 0;
+    if (cancel === null) send(newest);
+    else waiting = newest;
+  };
   return {
-    report: (busy) => {
-      if (stopped) return;
-      const share = busy > 0 ? Math.min(1, busy) : 0;
-      if (cancel === null) send(share);
-      else waiting = share;
+    report,
+    again: () => {
+      if (newest !== null) report(newest);
     },
     stop: () => {
       stopped = true;

@@ -269,6 +269,18 @@ describe('a device that vanishes', () => {
     await expect.poll(() => device.tenants.size, DEADLINE).toBe(0);
   });
 
+  it('hears what was reported while it was away', async () => {
+    const { client, lease, socketPath } = await served();
+    const [one, two] = await Promise.all(['a', 'b'].map((name) => client.attach(tenant(name))));
+    await lease.release();
+    two?.report(0.5);
+    const again = await serveSharedDevice({ device: createFakeDevice(), socketPath });
+    onTestFinished(() => again.release());
+    await expect.poll(() => one?.coTenants().samePartition, DEADLINE).toEqual([0.5]);
+    await one?.release();
+    await two?.release();
+  });
+
   it('and refuses its tenant is asked again until it has room', async () => {
     const { client, lease, socketPath } = await served();
     const tenancy = await client.attach(tenant('a'));
