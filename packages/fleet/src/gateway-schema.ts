@@ -8,7 +8,7 @@ import { sizeText, timeText } from './quantity-text.js';
 import type { GatewayShape, TimeoutsShape } from './shape.js';
 import { byBand } from './shared-words.js';
 
-/** A body is one string once it is read, and strings end below that. */
+/** The gateway holds no more than that of all bodies together. */
 const MOST_BODY_BYTES = GIB / 4;
 /** Clients give up long before, and timers end at 24 days. */
 const MOST_HOLD_MS = 3_600_000;

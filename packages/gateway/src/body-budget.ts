@@ -43,7 +43,7 @@ export function createBodyBudget(bounds: BodyBounds): BodyBudget {
       if (more > 0) {
         const others = heldBytes - from;
         const room = bounds.maxHeldBytes * (to > LARGE_BODY_BYTES ? LARGE_SHARE : 1);
-        // One body alone may be as large as any may be.
+        // A body beside which there is no other is let in: how large one may be is not for this to say.
         if (ofTenant > from && ofTenant + more > bounds.maxHeldBytesPerTenant) return 'tenant';
         if (others > 0 && others + to > room) return 'all';
       }
